@@ -1,0 +1,2 @@
+//! Virtual memory.
+pub mod layout;

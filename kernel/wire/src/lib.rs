@@ -1,0 +1,21 @@
+//! What an image and the host say to each other.
+//!
+//! Three things cross the boundary between a booted image and `cargo xtask`, and each has one
+//! definition, here, that both sides compile:
+//!
+//! - [`frame`]: how the one serial line is shared between log, text, bench, control and fault dump;
+//! - [`payload`] and [`params`]: what xtask appends to the flat image: a command line and files;
+//! - [`control`], [`fault`], [`bench`], [`trace`]: what the frames and files hold.
+//!
+//! Nothing here allocates and nothing here is `unsafe`.
+#![cfg_attr(not(test), no_std)]
+
+pub mod bench;
+pub mod control;
+pub mod crc;
+pub mod fault;
+pub mod frame;
+pub mod histogram;
+pub mod params;
+pub mod payload;
+pub mod trace;
