@@ -21,7 +21,9 @@ pub enum Record<'a> {
         cpus: u32,
         /// Instructions that an empty measurement reads, subtracted from every sample.
         overhead: u64,
-        /// What 100 `nop`s and a `ret` read after that; 101 where the counter counts instructions.
+        /// What a lone `ret` reads after that; 1 where the counter counts instructions.
+        empty: u64,
+        /// What 100 `nop`s and a `ret` read; 101 where the counter counts instructions.
         nops: u64,
         /// Seed of the seeded rows.
         seed: u64,
@@ -32,10 +34,12 @@ pub enum Record<'a> {
     Row {
         /// Its name.
         name: &'a str,
+        /// What it measures, in a sentence.
+        about: &'a str,
     },
-    /// The row that begins now.
+    /// What begins now: the part of a name that the rows measured together share.
     Begin {
-        /// Its name.
+        /// `kmalloc/64` for `kmalloc/64/alloc` and `kmalloc/64/free`.
         name: &'a str,
     },
     /// Part of the histogram of `name`: six bytes a bucket, index (u16 LE) and count (u32 LE).
@@ -51,7 +55,7 @@ pub enum Record<'a> {
         name: &'a str,
         /// Samples.
         n: u64,
-        /// The very first sample, before any warm-up.
+        /// The row's very first operation, before any warm-up; a sample too where there is none.
         cold: u64,
         /// The smallest sample.
         min: u64,

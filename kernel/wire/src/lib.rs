@@ -5,7 +5,8 @@
 //!
 //! - [`frame`]: how the one serial line is shared between log, text, bench, control and fault dump;
 //! - [`payload`] and [`params`]: what xtask appends to the flat image: a command line and files;
-//! - [`control`], [`fault`], [`bench`], [`trace`]: what the frames and files hold.
+//! - [`control`], [`fault`], [`mod@bench`] with [`histogram`], [`trace`]: what the frames and files hold;
+//!   [`glob`] selects rows by name, alike on both sides.
 //!
 //! Nothing here allocates and nothing here is `unsafe`.
 #![cfg_attr(not(test), no_std)]
@@ -15,6 +16,7 @@ pub mod control;
 pub mod crc;
 pub mod fault;
 pub mod frame;
+pub mod glob;
 pub mod histogram;
 pub mod params;
 pub mod payload;

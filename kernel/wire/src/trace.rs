@@ -113,7 +113,7 @@ impl<'a> Trace<'a> {
         bytes
     }
 
-    /// Reads a trace; `None` if a length, the magic or an operation is wrong.
+    /// Reads a trace; `None` if a length, the magic, an operation or a slot number is wrong.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (header, records) = bytes.split_at_checked(HEADER_BYTES)?;
         let (magic, totals) = header.split_at(8);
@@ -124,11 +124,12 @@ impl<'a> Trace<'a> {
         };
         let events = usize::try_from(word(0) & u64::from(u32::MAX)).ok()?;
         let records = records.get(..events.checked_mul(RECORD_BYTES)?)?;
+        let slots = u32::try_from(word(0) >> 32).ok()?;
         let sound = records
             .chunks_exact(RECORD_BYTES)
-            .all(|record| Op::new(record[0]).is_some());
+            .all(|record| Event::from_bytes(record).is_some_and(|event| event.slot < slots));
         (magic == MAGIC && sound).then_some(Self {
-            slots: u32::try_from(word(0) >> 32).ok()?,
+            slots,
             peak_bytes: word(8),
             peak_frames: word(16),
             records,
@@ -190,6 +191,9 @@ mod tests {
         );
         assert_eq!(trace.events().collect::<Vec<_>>(), events);
         assert_eq!(Trace::parse(&bytes[..bytes.len() - 1]), None);
+        let mut out_of_range = bytes.clone();
+        out_of_range[HEADER_BYTES + 4] = 2;
+        assert_eq!(Trace::parse(&out_of_range), None);
         bytes[HEADER_BYTES] = b'?';
         assert_eq!(Trace::parse(&bytes), None);
     }
