@@ -182,6 +182,33 @@ impl Order {
             (frames - 1).ilog2() as u8 + 1
         }))
     }
+    /// The largest block that can start at `pfn` and has at most `frames` frames, one at least.
+    pub const fn largest_at(pfn: Pfn, frames: u32) -> Self {
+        assert!(frames > 0);
+        let (aligned, fits) = (pfn.get().trailing_zeros(), frames.ilog2());
+        let raw = if aligned < fits { aligned } else { fits };
+        #[expect(clippy::cast_possible_truncation, reason = "at most 31")]
+        match Self::new(raw as u8) {
+            Some(order) => order,
+            None => Self::MAX,
+        }
+    }
+    /// The lowest order whose bit is set in `orders`, if it is one.
+    pub const fn lowest_of(orders: u32) -> Option<Self> {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
+        Self::new(orders.trailing_zeros() as u8)
+    }
+    /// The next larger one.
+    pub const fn larger(self) -> Option<Self> {
+        Self::new(self.0 + 1)
+    }
+    /// The next smaller one.
+    pub const fn smaller(self) -> Option<Self> {
+        match self.0 {
+            0 => None,
+            raw => Some(Self(raw - 1)),
+        }
+    }
     /// The order as a number, 0 to 10.
     pub const fn get(self) -> u8 {
         self.0

@@ -1,3 +1,61 @@
-//! Memory management.
+//! Memory management: from the device tree's banks to `Box`.
+//!
+//! ```text
+//!    boot                                     run time
+//!
+//!    memblock ── boot_heap          heap (GlobalAlloc)   kmalloc, kfree, krealloc, ksize
+//!       │  banks, reservations              │ Layout         │ bytes → size_class
+//!       │                                   ▼                ▼
+//!       │                           slab: each core's lists ─► cache's slabs     > 8 KiB
+//!       │ free ranges, once                                        │ blocks        │
+//!       ▼                                                          ▼               ▼
+//!    frames ─────────────► zone (DMA, DMA32, Normal) ─► buddy ─► frame table (16 bytes a frame)
+//! ```
+//!
+//! | file | what | unsafe |
+//! |---|---|---|
+//! | [`addr`], [`gfp`] | addresses, frame numbers, orders; what a request allows | |
+//! | [`memblock`] | which memory there is, before anything allocates | |
+//! | [`boot_heap`] | a heap for boot alone | yes |
+//! | [`frame`] | the frame table and lists through it | |
+//! | [`buddy`], [`zone`] | blocks of frames; where they may come from | |
+//! | [`frames`] | the frame allocator; the kernel's own | yes |
+//! | [`fault_injection`] | chosen failures, for tests | |
+//! | [`size_class`] | which object size a request gets | |
+//! | [`slab`] | caches of objects | links and edges |
+//! | [`kmalloc`], [`heap`] | memory by the byte, for C-like and for Rust callers | yes |
+//! | [`report`] | meminfo, buddyinfo, slabinfo | |
+//!
+//! Everything works on instances over a [`LinearMap`](addr::LinearMap), so that host tests run many
+//! side by side, each on an arena of garbage; the kernel's own instances are statics.
+//!
+//! # Order of locks
+//!
+//! 1. the lock under which a static [`Cache`](slab::Cache) is created, then that of the list of caches
+//! 2. a cache's slabs, one cache at a time
+//! 3. a zone, one zone at a time
+//!
+//! All mask interrupts while they are held, so every function here may be called from an interrupt
+//! handler, with [`Gfp::ATOMIC`](gfp::Gfp::ATOMIC). A core's lists have no lock: interrupts are masked
+//! for the few instructions that touch them.
+//!
+//! # Garbage
+//!
+//! A board's memory is not zero, whatever QEMU's is. No path assumes it; test arenas are filled first.
+
 pub mod addr;
+#[cfg(test)]
+pub(crate) mod arena;
+pub mod boot_heap;
+pub mod buddy;
+pub mod fault_injection;
+pub mod frame;
+pub mod frames;
 pub mod gfp;
+pub mod heap;
+pub mod kmalloc;
+pub mod memblock;
+pub mod report;
+pub mod size_class;
+pub mod slab;
+pub mod zone;

@@ -1,5 +1,7 @@
 //! The kernel's lock: interrupt-safe by construction, fair by tickets.
 
+#![allow(unsafe_code, reason = "takes a lock away from a core that has died holding it")]
+
 use super::irq::{self, IrqGuard, IrqMasked};
 use core::ops::{Deref, DerefMut};
 use spin::{RelaxStrategy, mutex::TicketMutex};
@@ -54,6 +56,19 @@ impl<T: ?Sized> SpinLock<T> {
             value: self.0.try_lock()?,
             irq,
         })
+    }
+
+    /// Takes the lock away from its holder, then waits behind those who waited before.
+    ///
+    /// # Safety
+    ///
+    /// The lock is held, and its holder never touches the value again: it is stopped, or is the very
+    /// context that now stops the machine.
+    pub unsafe fn seize(&self) -> SpinLockGuard<'_, T> {
+        let irq = irq::mask();
+        // SAFETY: the caller promises that the holder will neither use the value nor unlock.
+        unsafe { self.0.force_unlock() };
+        SpinLockGuard { value: self.0.lock(), irq }
     }
 }
 

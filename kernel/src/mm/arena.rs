@@ -1,0 +1,68 @@
+//! Memory for tests on the host: an arena full of garbage, its frame table, and a linear map onto it.
+#![allow(
+    unsafe_code,
+    reason = "allocates the memory that stands for a machine's"
+)]
+
+use super::addr::{LinearMap, Order, Pfn, VirtAddr};
+use super::frame::Frame;
+use super::frames::Frames;
+use super::zone::ZoneLimits;
+use core::{alloc::Layout, ops::Range, ptr::NonNull};
+use std::{alloc, vec::Vec};
+
+/// A machine's memory.
+pub(crate) struct Arena {
+    memory: NonNull<u8>,
+    layout: Layout,
+    table: Vec<Frame>,
+    first: Pfn,
+}
+
+impl Arena {
+    /// `frames` frames from `first` on, which starts a largest block. Filled with garbage, as a
+    /// board's memory is.
+    pub(crate) fn new(first: Pfn, frames: u32) -> Self {
+        assert!(first.is_aligned_to(Order::MAX));
+        let bytes = frames as usize * 4096;
+        let layout = Layout::from_size_align(bytes, 4 << 20).unwrap();
+        // SAFETY: the layout has a size.
+        let memory = NonNull::new(unsafe { alloc::alloc(layout) }).expect("host memory");
+        // SAFETY: it was allocated with this size just now.
+        unsafe { memory.write_bytes(0xa5, bytes) };
+        let _exposed = memory.as_ptr().expose_provenance();
+        Self {
+            memory,
+            layout,
+            table: (0..frames).map(|_| Frame::default()).collect(),
+            first,
+        }
+    }
+
+    /// All its frames.
+    pub(crate) fn span(&self) -> Range<Pfn> {
+        let frames = u32::try_from(self.table.len()).unwrap();
+        self.first..self.first.offset(frames)
+    }
+
+    /// A frame allocator that owns `ranges` of the arena.
+    pub(crate) fn frames(&mut self, limits: &ZoneLimits, ranges: &[Range<Pfn>]) -> Frames<'_> {
+        let start = VirtAddr::from_ptr(self.memory.as_ptr());
+        let base = start.get().wrapping_sub(self.first.address().get());
+        let linear = LinearMap::at(VirtAddr::new(base));
+        // SAFETY: the arena is writable, is mapped there, and outlives the allocator, which borrows
+        // it exclusively.
+        let frames = unsafe { Frames::new(linear, &mut self.table, self.first, limits) };
+        for range in ranges {
+            frames.add(range.clone());
+        }
+        frames
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: `new` allocated it with this layout, and nothing borrows it any more.
+        unsafe { alloc::dealloc(self.memory.as_ptr(), self.layout) };
+    }
+}

@@ -1,0 +1,272 @@
+//! The page-frame allocator: three zones over one frame table, and the kernel's own instance.
+//!
+//! # Shape
+//!
+//! ```text
+//! frames::alloc(order, gfp) ─► NORMAL ─► DMA32 ─► DMA          first zone that has a block
+//!                                 └────────┴───────┴── zone lock ─ buddy ─┐
+//! table   [16 bytes for every frame between the lowest and the highest] ◄─┘  shared, never locked
+//! ```
+//!
+//! Everything works on instances, so that tests have their own memory. The kernel has one, made by
+//! [`init`] once memblock knows all reservations, and reached by this module's functions.
+//!
+//! # Cost
+//!
+//! A buddy operation, and one lock that failed for each zone that had nothing. [`Gfp::ZERO`] adds
+//! the time to clear the block, outside of any lock.
+//!
+//! # Locking
+//!
+//! At most one zone lock at a time; nothing else is taken while it is held.
+#![allow(
+    unsafe_code,
+    reason = "makes the frame table out of raw memory and clears frames, by the caller's promise at set-up"
+)]
+
+use super::addr::{LinearMap, Order, Pfn, PhysAddr, VirtAddr};
+use super::buddy::Violation;
+use super::fault_injection::FaultInjection;
+use super::frame::{self, Frame, Table};
+use super::gfp::Gfp;
+use super::zone::{Zone, ZoneKind, ZoneLimits, ZoneStatistics};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use spin::Once;
+
+pub use super::buddy::FrameError;
+
+/// The allocator of all page frames.
+#[derive(Debug)]
+pub struct Frames<'t> {
+    linear: LinearMap,
+    table: Table<'t>,
+    zones: [Zone<'t>; ZoneKind::COUNT],
+    failures: AtomicU64,
+    faults: FaultInjection,
+}
+
+impl<'t> Frames<'t> {
+    /// An allocator without memory. `table` has one zeroed entry for each frame from `first` on,
+    /// holes included.
+    ///
+    /// # Safety
+    ///
+    /// Every frame that is [added](Self::add) is mapped writable by `linear` for as long as the
+    /// value lives, and nobody uses it but those it is handed to.
+    pub unsafe fn new(
+        linear: LinearMap,
+        table: &'t mut [Frame],
+        first: Pfn,
+        limits: &ZoneLimits,
+    ) -> Self {
+        let table = Table::new(table, first);
+        Self {
+            linear,
+            table,
+            zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, limits)),
+            failures: AtomicU64::new(0),
+            faults: FaultInjection::new(),
+        }
+    }
+
+    /// Takes over the frames of `range`, which are in the table and were never given before.
+    pub fn add(&self, range: Range<Pfn>) {
+        let span = self.table.span();
+        assert!(
+            span.start <= range.start && range.end <= span.end,
+            "frames {range:?} outside the frame table {span:?}"
+        );
+        for zone in &self.zones {
+            zone.add(&range);
+        }
+    }
+
+    /// Takes a block of `order` from the highest zone that `gfp` allows and that has one. Its content
+    /// is garbage without [`Gfp::ZERO`].
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::OutOfMemory`].
+    pub fn alloc(&self, order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
+        let highest = ZoneKind::highest_for(gfp) as usize;
+        let mut zones = self.zones[..=highest].iter().rev();
+        let block = if self.faults.strikes() {
+            None
+        } else {
+            zones.find_map(|zone| zone.alloc(order).ok())
+        };
+        let Some(pfn) = block else {
+            self.failures.fetch_add(1, Relaxed);
+            let free_frames = self.free_frames();
+            return Err(FrameError::OutOfMemory { order, free_frames });
+        };
+        if gfp.contains(Gfp::ZERO) {
+            self.clear(pfn, order);
+        }
+        Ok(pfn)
+    }
+
+    /// Gives back a block with the order it was allocated with.
+    ///
+    /// # Errors
+    ///
+    /// The block was not allocated here like this, or is free; nothing was changed.
+    pub fn free(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
+        let zone = self.zone_of(pfn).ok_or(FrameError::NotManaged(pfn))?;
+        zone.free(pfn, order)
+    }
+
+    /// Whether `pfn` is in a free block, at this moment.
+    pub fn is_free(&self, pfn: Pfn) -> bool {
+        self.zone_of(pfn).is_some_and(|zone| zone.is_free(pfn))
+    }
+
+    fn zone_of(&self, pfn: Pfn) -> Option<&Zone<'t>> {
+        self.zones.iter().find(|zone| zone.span().contains(&pfn))
+    }
+
+    fn clear(&self, pfn: Pfn, order: Order) {
+        let start = self.linear.to_virt(pfn.address()).as_mut_ptr::<u8>();
+        #[expect(clippy::cast_possible_truncation, reason = "at most 4 MiB")]
+        let bytes = order.bytes() as usize;
+        // SAFETY: the block was taken from its zone just now, so it is ours alone, and by the promise
+        // given to `new` the linear map has it writable.
+        unsafe { start.write_bytes(0, bytes) };
+    }
+
+    /// The linear map that its frames are reached by.
+    pub const fn linear(&self) -> LinearMap {
+        self.linear
+    }
+
+    /// What is known about each frame.
+    pub const fn table(&self) -> &Table<'t> {
+        &self.table
+    }
+
+    /// The entry of the frame that `address`, in the linear map, lies in; `None` if it has none.
+    #[inline]
+    pub fn frame_at(&self, address: VirtAddr) -> Option<&'t Frame> {
+        let pfn = self.linear.to_phys(address).get() >> super::addr::PAGE_SHIFT;
+        self.table.find(Pfn::new(u32::try_from(pfn).ok()?))
+    }
+
+    /// Frames that are free, in all zones.
+    pub fn free_frames(&self) -> u32 {
+        self.zones().map(|zone| zone.free_frames).sum()
+    }
+
+    /// Frames that were ever given to it, in all zones.
+    pub fn managed_frames(&self) -> u32 {
+        self.zones().map(|zone| zone.managed_frames).sum()
+    }
+
+    /// Requests that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    /// Figures zone by zone, lowest first.
+    pub fn zones(&self) -> impl Iterator<Item = ZoneStatistics> + use<'_, 't> {
+        self.zones.iter().map(Zone::statistics)
+    }
+
+    /// What makes chosen requests fail, in tests.
+    pub const fn faults(&self) -> &FaultInjection {
+        &self.faults
+    }
+
+    /// Checks every zone's invariants.
+    ///
+    /// # Errors
+    ///
+    /// The first one found broken.
+    pub fn validate(&self) -> Result<(), Violation> {
+        self.zones.iter().try_for_each(Zone::validate)
+    }
+}
+
+/// Bytes of a frame table for `span`.
+pub fn table_bytes(span: &Range<Pfn>) -> u64 {
+    u64::from(frame::count(span)) * size_of::<Frame>() as u64
+}
+
+/// Makes a frame table for `span` at `memory`, whatever the memory holds. Its entries are zero.
+///
+/// # Safety
+///
+/// [`table_bytes`] from `memory` on, aligned to 16, are writable and belong to the table for ever.
+pub unsafe fn make_table(memory: VirtAddr, span: &Range<Pfn>) -> &'static mut [Frame] {
+    let (first, entries) = (memory.as_mut_ptr::<Frame>(), frame::count(span) as usize);
+    // SAFETY: the caller promises that the memory is there and ours.
+    unsafe { first.write_bytes(0, entries) };
+    // SAFETY: as above; zeroes are valid entries (invariant 1 of `frame`), and nothing else refers
+    // to them.
+    unsafe { core::slice::from_raw_parts_mut(first, entries) }
+}
+
+static FRAMES: Once<Frames<'static>> = Once::new();
+
+/// Sets up the kernel's allocator: `table` describes the frames from `first` on, and `free` are the
+/// ranges of memory that nobody uses ([`Memblock::free_ranges`](super::memblock::Memblock)); partial
+/// frames at their edges are left out. Panics when called twice.
+///
+/// # Safety
+///
+/// As [`Frames::new`], for ever.
+pub unsafe fn init(
+    linear: LinearMap,
+    table: &'static mut [Frame],
+    first: Pfn,
+    limits: &ZoneLimits,
+    free: impl Iterator<Item = Range<PhysAddr>>,
+) -> &'static Frames<'static> {
+    assert!(
+        !FRAMES.is_completed(),
+        "the frame allocator is set up already"
+    );
+    // SAFETY: the caller promises the same.
+    let frames = FRAMES.call_once(|| unsafe { Frames::new(linear, table, first, limits) });
+    for range in free {
+        frames.add(super::addr::frames_within(&range));
+    }
+    frames
+}
+
+/// The kernel's allocator; `None` before [`init`].
+pub fn global() -> Option<&'static Frames<'static>> {
+    FRAMES.get()
+}
+
+/// Takes a block of `order` from the kernel's memory; see [`Frames::alloc`].
+///
+/// # Errors
+///
+/// [`FrameError::OutOfMemory`], [`FrameError::NotReady`].
+pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
+    global().ok_or(FrameError::NotReady)?.alloc(order, gfp)
+}
+
+/// Gives a block back to the kernel's memory; see [`Frames::free`].
+///
+/// # Errors
+///
+/// The block was not allocated like this, or is free.
+pub fn free(pfn: Pfn, order: Order) -> Result<(), FrameError> {
+    global().ok_or(FrameError::NotReady)?.free(pfn, order)
+}
+
+/// Gives the kernel's allocator memory that boot no longer needs; partial frames are left out.
+///
+/// # Errors
+///
+/// [`FrameError::NotReady`].
+pub fn add(range: &Range<PhysAddr>) -> Result<(), FrameError> {
+    let frames = global().ok_or(FrameError::NotReady)?;
+    frames.add(super::addr::frames_within(range));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! The frame allocator, and a naive one beside it, against a map of who owns what.
+
+use super::*;
+use crate::mm::arena::Arena;
+use proptest::prelude::*;
+use std::{collections::BTreeMap, vec::Vec};
+
+/// What the suite asks of an allocator of frames.
+trait Allocator {
+    fn alloc(&self, order: Order, gfp: Gfp) -> Option<Pfn>;
+    fn free(&self, pfn: Pfn, order: Order);
+    fn free_frames(&self) -> u32;
+    fn validate(&self);
+}
+
+impl Allocator for Frames<'_> {
+    fn alloc(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        Frames::alloc(self, order, gfp).ok()
+    }
+    fn free(&self, pfn: Pfn, order: Order) {
+        Frames::free(self, pfn, order).unwrap();
+    }
+    fn free_frames(&self) -> u32 {
+        Frames::free_frames(self)
+    }
+    fn validate(&self) {
+        assert_eq!(Frames::validate(self), Ok(()));
+    }
+}
+
+/// Takes the first run that fits: slow, and easily seen to be right.
+struct Naive {
+    first: Pfn,
+    used: std::cell::RefCell<Vec<bool>>,
+    limits: ZoneLimits,
+}
+
+impl Naive {
+    fn new(arena: &Range<Pfn>, ranges: &[Range<Pfn>], limits: ZoneLimits) -> Self {
+        let owned = |pfn: u32| ranges.iter().any(|r| r.contains(&Pfn::new(pfn)));
+        let used = (arena.start.get()..arena.end.get()).map(|pfn| !owned(pfn));
+        Self {
+            first: arena.start,
+            used: used.collect::<Vec<_>>().into(),
+            limits,
+        }
+    }
+}
+
+impl Allocator for Naive {
+    fn alloc(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let mut used = self.used.borrow_mut();
+        let frames = order.frames() as usize;
+        let end = zone_end(&self.limits, gfp);
+        let start = (0..used.len()).step_by(frames).find(|&at| {
+            let fits = used
+                .get(at..at + frames)
+                .is_some_and(|run| !run.contains(&true));
+            fits && self.first.get() as usize + at + frames <= end as usize
+        })?;
+        used[start..start + frames].fill(true);
+        Some(self.first.offset(u32::try_from(start).unwrap()))
+    }
+    fn free(&self, pfn: Pfn, order: Order) {
+        let start = (pfn.get() - self.first.get()) as usize;
+        self.used.borrow_mut()[start..start + order.frames() as usize].fill(false);
+    }
+    fn free_frames(&self) -> u32 {
+        u32::try_from(self.used.borrow().iter().filter(|used| !**used).count()).unwrap()
+    }
+    fn validate(&self) {}
+}
+
+fn zone_end(limits: &ZoneLimits, gfp: Gfp) -> u32 {
+    match ZoneKind::highest_for(gfp) {
+        ZoneKind::Dma => limits.dma_end.get(),
+        ZoneKind::Dma32 => limits.dma32_end.get(),
+        ZoneKind::Normal => u32::MAX,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Alloc(u8, Gfp),
+    Free(prop::sample::Index),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let gfp = prop_oneof![
+        4 => Just(Gfp::KERNEL),
+        1 => Just(Gfp::DMA32 | Gfp::ZERO),
+        1 => Just(Gfp::DMA),
+    ];
+    let op = prop_oneof![
+        (0..=10_u8, 0..=10_u8, gfp).prop_map(|(a, b, gfp)| Op::Alloc(a.min(b), gfp)),
+        any::<prop::sample::Index>().prop_map(Op::Free),
+    ];
+    prop::collection::vec(op, 1..120)
+}
+
+const FIRST: Pfn = Pfn::new(0x4_0000);
+const LIMITS: ZoneLimits = ZoneLimits {
+    dma_end: Pfn::new(0x4_0000 + 700),
+    dma32_end: Pfn::new(0x4_0000 + 1500),
+};
+
+fn pfns(start: u32, end: u32) -> Range<Pfn> {
+    FIRST.offset(start)..FIRST.offset(end)
+}
+
+/// Two banks with a hole, and a hole of one frame.
+fn banks() -> [Range<Pfn>; 3] {
+    [pfns(3, 600), pfns(601, 1400), pfns(1450, 4096)]
+}
+
+fn run(allocator: &impl Allocator, banks: &[Range<Pfn>], ops: &[Op]) {
+    let all = allocator.free_frames();
+    let mut owned: BTreeMap<u32, Order> = BTreeMap::new();
+    for op in ops {
+        match op {
+            Op::Alloc(order, gfp) => {
+                let order = Order::new(*order).unwrap();
+                let Some(pfn) = allocator.alloc(order, *gfp) else {
+                    let empty = *gfp == Gfp::KERNEL && allocator.free_frames() == 0;
+                    assert!(order > Order::ZERO || *gfp != Gfp::KERNEL || empty);
+                    continue;
+                };
+                let end = pfn.get() + order.frames();
+                assert!(pfn.is_aligned_to(order) && end <= zone_end(&LIMITS, *gfp));
+                assert!(banks.iter().any(|b| b.start <= pfn && end <= b.end.get()));
+                let below = owned.range(..end).next_back();
+                assert!(below.is_none_or(|(at, o)| at + o.frames() <= pfn.get()));
+                owned.insert(pfn.get(), order);
+            }
+            Op::Free(_) if owned.is_empty() => {}
+            Op::Free(index) => {
+                let nth = index.index(owned.len());
+                let (&pfn, &order) = owned.iter().nth(nth).unwrap();
+                owned.remove(&pfn);
+                allocator.free(Pfn::new(pfn), order);
+            }
+        }
+        allocator.validate();
+        let used: u32 = owned.values().map(|order| order.frames()).sum();
+        assert_eq!(allocator.free_frames() + used, all);
+    }
+    for (pfn, order) in owned {
+        allocator.free(Pfn::new(pfn), order);
+        allocator.validate();
+    }
+    assert_eq!(allocator.free_frames(), all);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn blocks_never_overlap_and_all_come_back(ops in ops()) {
+        let mut arena = Arena::new(FIRST, 4096);
+        let naive = Naive::new(&arena.span(), &banks(), LIMITS);
+        run(&naive, &banks(), &ops);
+        let frames = arena.frames(&LIMITS, &banks());
+        let before: Vec<_> = frames.zones().map(|zone| zone.free_blocks).collect();
+        run(&frames, &banks(), &ops);
+        let after: Vec<_> = frames.zones().map(|zone| zone.free_blocks).collect();
+        prop_assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn requests_fall_back_downward_and_never_upward() {
+    let mut arena = Arena::new(FIRST, 4096);
+    let frames = arena.frames(&LIMITS, &banks());
+    let zone_of = |pfn: Pfn| {
+        let found = ZoneKind::ALL.into_iter().find(|kind| {
+            let span = LIMITS.span(*kind, &pfns(0, 4096));
+            span.contains(&pfn)
+        });
+        found.unwrap()
+    };
+    let mut seen = Vec::new();
+    while let Ok(pfn) = frames.alloc(Order::ZERO, Gfp::KERNEL) {
+        seen.push(zone_of(pfn));
+    }
+    assert!(seen.is_sorted_by(|a, b| a >= b), "highest first");
+    assert_eq!(seen.len(), 597 + 799 + 2646);
+    let managed: Vec<_> = frames.zones().map(|zone| zone.managed_frames).collect();
+    assert_eq!(managed, [597 + 99, 700 + 50, 2596]);
+    for zone in frames.zones() {
+        assert_eq!(
+            (zone.free_frames, zone.peak_used_frames),
+            (0, zone.managed_frames)
+        );
+    }
+
+    let normal = FIRST.offset(2000);
+    frames.free(normal, Order::ZERO).unwrap();
+    assert!(frames.alloc(Order::ZERO, Gfp::DMA32).is_err());
+    assert_eq!(frames.alloc(Order::ZERO, Gfp::KERNEL), Ok(normal));
+}
+
+#[test]
+fn every_order_runs_out_with_an_error_that_says_what_was_left() {
+    let mut arena = Arena::new(FIRST, 4096);
+    let frames = arena.frames(&LIMITS, &banks());
+    for order in Order::all() {
+        let mut blocks = Vec::new();
+        let error = loop {
+            match frames.alloc(order, Gfp::KERNEL) {
+                Ok(pfn) => blocks.push(pfn),
+                Err(error) => break error,
+            }
+        };
+        let free_frames = frames.free_frames();
+        assert_eq!(error, FrameError::OutOfMemory { order, free_frames });
+        assert!(!blocks.is_empty());
+        for pfn in blocks {
+            frames.free(pfn, order).unwrap();
+        }
+        assert_eq!(frames.validate(), Ok(()));
+    }
+    assert_eq!(frames.failures(), Order::COUNT as u64);
+}
+
+#[test]
+fn wrong_frees_are_named_and_change_nothing() {
+    let mut arena = Arena::new(FIRST, 4096);
+    let frames = arena.frames(&LIMITS, &banks());
+    let order = |raw| Order::new(raw).unwrap();
+    let block = frames.alloc(order(3), Gfp::KERNEL).unwrap();
+    let other = frames.alloc(order(3), Gfp::KERNEL).unwrap();
+    let free = frames.free_frames();
+    let inside = block.offset(4);
+    for (pfn, given, error) in [
+        (
+            block,
+            2,
+            FrameError::WrongOrder {
+                pfn: block,
+                given: order(2),
+                actual: order(3),
+            },
+        ),
+        (
+            inside,
+            2,
+            FrameError::NotAHead {
+                pfn: inside,
+                head: block,
+            },
+        ),
+        (
+            inside,
+            3,
+            FrameError::Misaligned {
+                pfn: inside,
+                order: order(3),
+            },
+        ),
+        (
+            FIRST.offset(600),
+            0,
+            FrameError::NotManaged(FIRST.offset(600)),
+        ),
+        (FIRST.offset(1), 0, FrameError::NotManaged(FIRST.offset(1))),
+        (Pfn::new(1), 0, FrameError::NotManaged(Pfn::new(1))),
+        (
+            FIRST.offset(5000),
+            0,
+            FrameError::NotManaged(FIRST.offset(5000)),
+        ),
+    ] {
+        assert_eq!(frames.free(pfn, order(given)), Err(error), "{error}");
+        assert_eq!((frames.validate(), frames.free_frames()), (Ok(()), free));
+    }
+    // Freed twice: while it is a block of its own, and once it is inside a larger one.
+    frames.free(other, order(3)).unwrap();
+    assert_eq!(
+        frames.free(other, order(3)),
+        Err(FrameError::DoubleFree(other))
+    );
+    frames.free(block, order(3)).unwrap();
+    for twice in [block, other] {
+        assert_eq!(
+            frames.free(twice, order(3)),
+            Err(FrameError::DoubleFree(twice))
+        );
+    }
+    assert_eq!(frames.validate(), Ok(()));
+    assert_eq!(frames.free_frames(), frames.managed_frames());
+}
+
+#[test]
+fn zeroed_blocks_are_zero_and_their_neighbours_are_not() {
+    let mut arena = Arena::new(FIRST, 1024);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 1024)]);
+    let order = Order::new(1).unwrap();
+    let pfn = frames.alloc(order, Gfp::KERNEL | Gfp::ZERO).unwrap();
+    let byte = |address: PhysAddr| {
+        let pointer = frames.linear().to_virt(address).as_mut_ptr::<u8>();
+        // SAFETY: the address is inside the arena, which nobody writes to meanwhile.
+        unsafe { pointer.read() }
+    };
+    for offset in 0..order.bytes() {
+        assert_eq!(byte(pfn.address().offset(offset)), 0);
+    }
+    assert_ne!(byte(pfn.address().offset(order.bytes())), 0);
+}
+
+#[test]
+fn a_chosen_request_fails() {
+    let mut arena = Arena::new(FIRST, 1024);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 1024)]);
+    frames.faults().fail_after(2);
+    let got: Vec<_> = (0..4)
+        .map(|_| frames.alloc(Order::ZERO, Gfp::KERNEL).is_ok())
+        .collect();
+    assert_eq!(got, [true, true, false, false]);
+    frames.faults().stop();
+    assert!(frames.alloc(Order::ZERO, Gfp::KERNEL).is_ok());
+}
+
+#[test]
+fn a_table_is_made_of_garbage_memory() {
+    let span = pfns(0, 16);
+    assert_eq!(table_bytes(&span), 256);
+    let mut memory = std::vec![u128::MAX; 17];
+    // SAFETY: the vector has room for 16 entries, is aligned, and is leaked below.
+    let table = unsafe { make_table(VirtAddr::from_ptr(memory.as_mut_ptr()), &span) };
+    assert_eq!(table.len(), 16);
+    assert!(table.iter().all(|frame| frame.kind() == frame::Kind::None));
+    assert_eq!(memory[16], u128::MAX);
+    std::mem::forget(memory);
+}

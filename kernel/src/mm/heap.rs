@@ -1,0 +1,169 @@
+//! `alloc::` types on the kernel's caches: the `GlobalAlloc`.
+//!
+//! # Cost
+//!
+//! A `Layout` known at compile time is a known size class, so that `alloc` and `dealloc` are the
+//! cache's fast paths and nothing else: no table, no branch on the size, and no look at the frame's
+//! entry to free. The context is asked for only when the core's list is empty.
+//!
+//! # Context
+//!
+//! With interrupts masked (in a handler, under a lock) it allocates as [`Gfp::ATOMIC`], otherwise as
+//! [`Gfp::KERNEL`]. Running out is null, as `GlobalAlloc` has it.
+#![allow(
+    unsafe_code,
+    reason = "GlobalAlloc is an unsafe trait: its callers promise that layouts are right"
+)]
+
+use super::gfp::Gfp;
+use super::size_class::{self, SizeClass};
+use super::slab::{SLAB, SlabAllocator, object_at};
+use crate::sync::irq;
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    ptr::{self, NonNull},
+};
+
+#[cfg_attr(target_os = "none", global_allocator)]
+static HEAP: Heap<'static, 'static> = Heap::new(&SLAB);
+
+/// Sets up the kernel's caches and heap over its frames; before that every allocation fails.
+/// Panics if [`frames`](super::frames::init) are not set up.
+pub fn init() {
+    let frames = super::frames::global().expect("frames are set up before the heap");
+    super::slab::init(frames);
+}
+
+/// The kernel's heap.
+pub const fn global() -> &'static Heap<'static, 'static> {
+    &HEAP
+}
+
+/// A slab allocator as a `GlobalAlloc`.
+#[derive(Debug)]
+pub struct Heap<'s, 'f>(&'s SlabAllocator<'f>);
+
+impl<'s, 'f> Heap<'s, 'f> {
+    /// A heap on `slab`.
+    pub const fn new(slab: &'s SlabAllocator<'f>) -> Self {
+        Self(slab)
+    }
+
+    #[inline(never)]
+    fn refill(&self, class: SizeClass) -> *mut u8 {
+        let object = self.0.refill(class.cache(), context());
+        object.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    #[inline(never)]
+    fn alloc_block(&self, layout: Layout, flags: Gfp) -> *mut u8 {
+        if layout.size() == 0 {
+            return ptr::null_mut();
+        }
+        let block = self.0.alloc_block(block_bytes(layout), context() | flags);
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// Moves an object whose class or block changes.
+    ///
+    /// # Safety
+    ///
+    /// As `GlobalAlloc::realloc`.
+    #[inline(never)]
+    unsafe fn relocate(&self, object: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
+        // SAFETY: `realloc`'s caller promises that the new size is not 0.
+        let Some(moved) = NonNull::new(unsafe { self.alloc(new) }) else {
+            return ptr::null_mut();
+        };
+        // SAFETY: both have that many bytes, and the new one is ours alone.
+        unsafe { moved.copy_from_nonoverlapping(object, old.size().min(new.size())) };
+        // SAFETY: the caller gives it up.
+        unsafe { self.dealloc(object.as_ptr(), old) };
+        moved.as_ptr()
+    }
+}
+
+/// What the present context may do to get memory.
+fn context() -> Gfp {
+    if irq::is_masked() {
+        Gfp::ATOMIC
+    } else {
+        Gfp::KERNEL
+    }
+}
+
+#[inline]
+fn class_of(layout: Layout) -> Option<SizeClass> {
+    size_class::of_layout(layout.size(), layout.align())
+}
+
+/// Bytes of the block for a layout that no class holds: blocks are aligned to their size.
+fn block_bytes(layout: Layout) -> usize {
+    layout.size().max(layout.align())
+}
+
+// SAFETY: objects and blocks come from the slab allocator, which hands out none twice, with the size
+// and alignment of their class or order, and does not unwind but for a kernel bug.
+unsafe impl GlobalAlloc for Heap<'_, '_> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some(class) = class_of(layout) else {
+            return self.alloc_block(layout, Gfp::empty());
+        };
+        match self.0.pop_object(class.cache()) {
+            Some(object) => object.as_ptr(),
+            None => self.refill(class),
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, object: *mut u8, layout: Layout) {
+        // SAFETY: the caller got it from `alloc`, which it told from null.
+        let object = unsafe { NonNull::new_unchecked(object) };
+        match class_of(layout) {
+            Some(class) => {
+                // SAFETY: the caller gives up an object that `alloc` took from this class.
+                let object = unsafe { object_at(object) };
+                self.0.free_object(class.cache(), object);
+            }
+            None => self.0.free_block(object),
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if class_of(layout).is_none() {
+            return self.alloc_block(layout, Gfp::ZERO);
+        }
+        // SAFETY: the caller promises the same.
+        let object = unsafe { self.alloc(layout) };
+        if !object.is_null() {
+            // SAFETY: it has that many bytes, and is ours until it is returned.
+            unsafe { object.write_bytes(0, layout.size()) };
+        }
+        object
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, object: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller promises that the size, rounded up to the alignment, is no overflow.
+        let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        let in_place = match (class_of(layout), class_of(new)) {
+            (Some(old), Some(new)) => old == new,
+            (None, None) => {
+                let order = |layout| super::addr::Order::holding(block_bytes(layout) as u64);
+                order(layout) == order(new)
+            }
+            _ => false,
+        };
+        match NonNull::new(object) {
+            Some(_) if in_place => object,
+            // SAFETY: the caller promises the same.
+            Some(object) => unsafe { self.relocate(object, layout, new) },
+            None => object,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Frames and tables of user programs, in real memory.
+#![allow(
+    unsafe_code,
+    reason = "writes frames that belong to a program which does not run yet"
+)]
+
+use super::address_space::UserFrames;
+use crate::{
+    arch::{barrier, cache, tlb},
+    mm::{
+        addr::{LinearMap, PAGE_BYTES, Pfn, PhysAddr, VirtAddr},
+        gfp::Gfp,
+    },
+    sync::irq,
+    vm::{
+        frames::{self, KernelFrames},
+        raw_table::{ImageWindow, RawTables},
+        table::{FrameSource, Mmu},
+    },
+};
+
+/// Zeroed frames from the frame allocator.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ZeroedFrames;
+
+impl FrameSource for ZeroedFrames {
+    fn allocate(&mut self) -> Option<Pfn> {
+        let gfp = if irq::is_masked() {
+            Gfp::ATOMIC
+        } else {
+            Gfp::KERNEL
+        };
+        KernelFrames(gfp | Gfp::ZERO).allocate()
+    }
+    fn free(&mut self, frame: Pfn) {
+        frames::free(frame);
+    }
+}
+
+impl UserFrames for ZeroedFrames {
+    fn fill(&mut self, frame: Pfn, contents: &[u8], code: bool) {
+        assert!(
+            contents.len() as u64 <= PAGE_BYTES,
+            "a frame holds one page"
+        );
+        let address = LinearMap::kernel().to_virt(frame.address());
+        // SAFETY: the frame was allocated for this space just now and no program runs in it yet; the
+        // linear map has all frames, and the contents fit one.
+        unsafe {
+            address
+                .as_mut_ptr::<u8>()
+                .copy_from_nonoverlapping(contents.as_ptr(), contents.len());
+        }
+        // Instruction caches are physically tagged and indexed (PIPT) on every core we run on, so
+        // maintenance by this alias reaches what the user's address fetches (Arm ARM, "VIPT and PIPT
+        // instruction caches").
+        if code {
+            cache::sync_instructions(address, PAGE_BYTES);
+        }
+    }
+}
+
+/// Tables of user programs: all from the frame allocator.
+pub(super) fn tables() -> RawTables {
+    let none = PhysAddr::new(0)..PhysAddr::new(0);
+    let window = ImageWindow {
+        physical: none.clone(),
+        address: VirtAddr::new(0),
+    };
+    // SAFETY: no table lies in an image window that is empty; the frame allocator's frames are in the
+    // linear map.
+    let mut tables = unsafe { RawTables::new(window, &none, LinearMap::kernel()) };
+    tables.set_source(frames::TABLES);
+    tables
+}
+
+/// A user's tables as the hardware sees them: entries carry the space's ASID.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UserMmu {
+    /// The space's ASID, once it has one: before that, no TLB holds anything of it.
+    pub(super) asid: Option<u16>,
+}
+
+impl Mmu for UserMmu {
+    fn publish(&mut self) {
+        barrier::dsb_ishst();
+    }
+    fn synchronize(&mut self) {
+        barrier::isb();
+    }
+    fn invalidate(&mut self, page: VirtAddr) {
+        tlb::invalidate_page(page.get());
+    }
+    fn invalidate_all(&mut self) {
+        if let Some(asid) = self.asid {
+            tlb::invalidate_asid(asid);
+        }
+    }
+    fn wait(&mut self) {
+        barrier::dsb_ish();
+        barrier::isb();
+    }
+}

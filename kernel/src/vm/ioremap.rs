@@ -1,0 +1,102 @@
+//! Device registers in the kernel's address space.
+
+use super::{
+    area::{Area, AreaError, AreaSet},
+    descriptor::{Attributes, Level},
+    kernel_space, layout,
+    table::MapError,
+};
+use crate::{
+    mm::addr::{LinearMap, PAGE_BYTES, PhysAddr, VirtAddr},
+    sync::SpinLock,
+};
+use core::{error, fmt};
+
+/// Areas by their first register page's physical address.
+static AREAS: SpinLock<AreaSet<PhysAddr>> = SpinLock::new(AreaSet::new(layout::IOREMAP));
+
+/// Why registers were not mapped. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoremapError {
+    /// The address is memory, mapped cacheable already: a second, uncached alias would lose data
+    /// (Arm ARM, "Mismatched memory attributes").
+    Memory(PhysAddr),
+    /// The registers lie past what a translation table entry can hold, 48 bits.
+    OutOfReach(PhysAddr),
+    /// No area of addresses, or no memory to note it.
+    Area(AreaError),
+    /// The tables ran out.
+    Map(MapError),
+}
+
+impl fmt::Display for IoremapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(at) => write!(f, "ioremap of {at:#x}, which is memory"),
+            Self::OutOfReach(at) => write!(f, "ioremap of {at:#x}, past 48 bits"),
+            Self::Area(error) => write!(f, "ioremap: {error}"),
+            Self::Map(error) => write!(f, "ioremap: {error}"),
+        }
+    }
+}
+
+impl error::Error for IoremapError {}
+
+/// Maps `bytes` of registers at `physical` as Device-nGnRE and returns where the first is. Neither needs
+/// to be aligned; whole pages are mapped, with 2 MiB blocks where they fit.
+pub fn ioremap(physical: PhysAddr, bytes: u64) -> Result<VirtAddr, IoremapError> {
+    let inside = physical.get() % PAGE_BYTES;
+    let page = PhysAddr::new(physical.get() - inside);
+    let mapped = inside
+        .checked_add(bytes)
+        .and_then(|end| end.checked_next_multiple_of(PAGE_BYTES))
+        .filter(|mapped| {
+            page.get()
+                .checked_add(*mapped)
+                .is_some_and(|end| end <= 1 << 48)
+        })
+        .ok_or(IoremapError::OutOfReach(physical))?;
+    if bytes == 0 {
+        return Err(IoremapError::Area(AreaError::Empty));
+    }
+    for address in [page, page.offset(mapped - PAGE_BYTES)] {
+        if kernel_space::walk(LinearMap::kernel().to_virt(address)).is_some() {
+            return Err(IoremapError::Memory(address));
+        }
+    }
+    let block = Level::MIB2.bytes();
+    let align_bytes = if mapped >= block { block } else { PAGE_BYTES };
+    let start = AREAS
+        .lock()
+        .reserve(mapped, align_bytes, page)
+        .map_err(IoremapError::Area)?;
+    let range = start..start.offset(mapped);
+    if let Err(error) = kernel_space::map(range, page, Attributes::DEVICE, Level::MIB2) {
+        AREAS.lock().remove(start);
+        return Err(IoremapError::Map(error));
+    }
+    Ok(start.offset(inside))
+}
+
+/// Unmaps registers that [`ioremap`] mapped at `address`, which nobody uses any more. Panics if there are
+/// none.
+pub fn iounmap(address: VirtAddr) {
+    let page = VirtAddr::new(address.get() & !(PAGE_BYTES - 1));
+    let Some(range) = AREAS.lock().at_mut(page).map(|area| area.range()) else {
+        panic!("iounmap of {address:#x}: no registers are mapped there");
+    };
+    if let Err(error) = kernel_space::unmap(range) {
+        panic!("iounmap of {address:#x}: {error}");
+    }
+    AREAS.lock().remove(page);
+}
+
+/// The first area at `address` or above, with the physical address of its first page; for reports.
+pub fn next(address: VirtAddr) -> Option<Area<PhysAddr>> {
+    AREAS.lock().next(address).cloned()
+}
+
+/// The area that `address` lies in, or whose guard page it does. For fault handlers: it waits for nobody.
+pub fn try_find(address: VirtAddr) -> Option<Area<PhysAddr>> {
+    AREAS.try_lock()?.find(address).cloned()
+}

@@ -1,0 +1,119 @@
+//! The kernel's vmalloc area.
+#![allow(unsafe_code, reason = "freeing memory is a promise of the caller")]
+
+use super::{Backing, State, Vmalloc, VmallocError};
+use crate::{
+    mm::{
+        addr::{PAGE_BYTES, VirtAddr},
+        gfp::Gfp,
+    },
+    sync::irq,
+    vm::{
+        area::Area,
+        descriptor::Attributes,
+        frames::{self, KernelFrames},
+        ioremap, kernel_space, layout,
+        table::MapError,
+    },
+};
+use core::{fmt, ops::Range, ptr::NonNull};
+
+static AREAS: Vmalloc<KernelTables> = Vmalloc::new(layout::VMALLOC, KernelTables);
+
+/// Areas in the kernel's own tables.
+#[derive(Debug)]
+struct KernelTables;
+
+impl Backing for KernelTables {
+    fn fill(&self, range: Range<VirtAddr>) -> Result<(), MapError> {
+        kernel_space::map_frames(
+            range,
+            Attributes::KERNEL_DATA,
+            &mut KernelFrames(Gfp::KERNEL),
+        )
+    }
+    fn empty(&self, range: Range<VirtAddr>) {
+        kernel_space::unmap_frames(range, &mut |leaf| frames::free(leaf.physical.frame()));
+    }
+}
+
+/// Memory of `bytes`, rounded up to whole pages, contiguous to the kernel; its content is garbage. An
+/// unmapped page follows it.
+///
+/// # Errors
+///
+/// Refused with interrupts masked, for 0 bytes, and when frames, tables or addresses run out; then
+/// nothing has changed.
+pub fn vmalloc(bytes: u64) -> Result<NonNull<u8>, VmallocError> {
+    if irq::is_masked() {
+        return Err(VmallocError::WouldSleep);
+    }
+    let start = AREAS.allocate(bytes)?;
+    Ok(NonNull::new(start.as_mut_ptr()).expect("the vmalloc area does not start at 0"))
+}
+
+/// Gives memory back that [`vmalloc`] gave.
+///
+/// Panics with the address when no area starts there, or when it is being freed already.
+///
+/// # Errors
+///
+/// [`VmallocError::WouldSleep`] with interrupts masked; the memory stays allocated.
+///
+/// # Safety
+///
+/// Nobody uses the memory any more.
+pub unsafe fn vfree(memory: NonNull<u8>) -> Result<(), VmallocError> {
+    if irq::is_masked() {
+        return Err(VmallocError::WouldSleep);
+    }
+    if let Err(error) = AREAS.free(VirtAddr::from_ptr(memory.as_ptr())) {
+        panic!("{error}");
+    }
+    Ok(())
+}
+
+/// The area that `address` lies in, or whose guard page it does. For fault handlers: it waits for nobody.
+pub fn area_at(address: VirtAddr) -> Option<Range<VirtAddr>> {
+    AREAS.try_find(address).map(|area| area.range())
+}
+
+/// vmallocinfo: a line for each area of vmalloc and of ioremap, in order of addresses, with bounds,
+/// bytes, and what it is. Each line is read on its own; what changes meanwhile may be missed.
+#[derive(Clone, Copy, Debug)]
+pub struct Report;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut from = layout::VMALLOC.start;
+        while let Some(Area {
+            start,
+            bytes,
+            value,
+        }) = AREAS.next(from)
+        {
+            let end = start.offset(bytes);
+            write!(f, "{start:#018x}-{end:#018x} {bytes:>10} ")?;
+            match value {
+                State::Live => writeln!(f, "pages={} vmalloc", bytes / PAGE_BYTES)?,
+                State::Changing => writeln!(f, "changing")?,
+            }
+            from = start.offset(1);
+        }
+        let mut from = layout::IOREMAP.start;
+        while let Some(Area {
+            start,
+            bytes,
+            value,
+        }) = ioremap::next(from)
+        {
+            let end = start.offset(bytes);
+            writeln!(
+                f,
+                "{start:#018x}-{end:#018x} {bytes:>10} phys={value:#x} ioremap"
+            )?;
+            from = start.offset(1);
+        }
+        Ok(())
+    }
+}
