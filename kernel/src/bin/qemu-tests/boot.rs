@@ -1,0 +1,79 @@
+//! What boot left: rights, mappings, facts.
+
+use kernel::{
+    arch::image,
+    boot, machine,
+    mm::addr::{LinearMap, VirtAddr},
+    vm::{descriptor::Attributes, kernel_space, layout},
+};
+
+crate::table::tests! {
+    the_app_runs_at_el1_with_interrupts_on,
+    nothing_is_writable_and_executable,
+    the_guards_below_the_stacks_are_unmapped,
+    text_cannot_be_written_through_the_linear_map,
+    the_identity_map_is_gone,
+    the_board_has_memory_a_console_and_a_core,
+    every_phase_of_boot_was_counted,
+}
+
+fn the_app_runs_at_el1_with_interrupts_on() {
+    use aarch64_cpu::registers::{CurrentEL, Readable};
+    assert_eq!(CurrentEL.read(CurrentEL::EL), 1);
+    assert!(!kernel::sync::irq::is_masked());
+    assert!((1..=3).contains(&machine().entry_el));
+}
+
+fn nothing_is_writable_and_executable() {
+    let (mut leaves, mut text) = (0, 0);
+    let all = layout::LINEAR.start..VirtAddr::new(0xffff_ffff_ffff_f000);
+    kernel_space::visit(all, &mut |mapping| {
+        let attributes = mapping.attributes.expect("a leaf that the kernel made");
+        let access = attributes.access();
+        assert!(!(access.is_writable() && access.is_executable()), "{:#x}", mapping.address);
+        leaves += 1;
+        text += u64::from(access.is_executable());
+    });
+    let pages = (image::text().end.get() - image::text().start.get()) / 4096;
+    assert_eq!(text, pages, "the image's text and nothing else is executable");
+    assert!(leaves > text);
+}
+
+fn the_guards_below_the_stacks_are_unmapped() {
+    for guard in
+        [image::boot_stack_guard(), image::irq_stack_guard(), image::fault_stack_guard()]
+    {
+        assert!(kernel_space::walk(guard.start).is_none());
+        assert!(kernel_space::walk(guard.end.offset(u64::MAX)).is_none());
+        assert!(kernel_space::walk(guard.end).is_some());
+    }
+}
+
+fn text_cannot_be_written_through_the_linear_map() {
+    for section in [image::text(), image::rodata()] {
+        let alias = LinearMap::kernel().to_virt(image::to_phys(section.start));
+        let mapping = kernel_space::walk(alias).expect("the linear map covers the image");
+        assert_eq!(mapping.attributes, Some(Attributes::KERNEL_RODATA));
+    }
+}
+
+fn the_identity_map_is_gone() {
+    let here = image::to_phys(image::text().start).get();
+    assert!(!kernel::arch::mmu::is_readable(VirtAddr::new(here)));
+    assert!(kernel::arch::mmu::is_readable(image::text().start));
+}
+
+fn the_board_has_memory_a_console_and_a_core() {
+    let machine = machine();
+    assert!(machine.memory_bytes >= 32 << 20);
+    assert!(machine.board.uart.base != 0);
+    assert!(!machine.board.cpus.is_empty());
+    assert!(kernel::arch::timer::frequency_hz() > 1_000_000);
+}
+
+fn every_phase_of_boot_was_counted() {
+    assert!(boot::phases().count() >= 6);
+    if kernel::arch::pmu::is_present() {
+        assert!(boot::phases().all(|(_, cost)| cost > 0));
+    }
+}
