@@ -1,0 +1,46 @@
+//! The measuring instrument: what every allocation costs, to the instruction.
+//!
+//! An app on the kernel's library, in two halves. The one that decides (what is drawn, what is
+//! allocated, what counts as a sample) is plain code, tested on the host:
+//!
+//! - [`generator`]: random numbers, sizes and orders, bit for bit the published ones;
+//! - [`workload`]: sequences of operations on a [`workload::Subject`];
+//! - [`replay`]: recorded traces, with every object stamped and verified;
+//! - [`samples`]: histograms of fixed size; [`plan`]: which rows there are.
+//!
+//! The other half touches the machine and exists in an image only: `meter` (two counter reads around
+//! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `scratch` and
+//! `entries` (the harness's own memory), `run` (row after row), `report` (what the host is told).
+//!
+//! # What a figure means
+//!
+//! The cost of an operation is what the counter moved from the callee's first instruction through its
+//! return: a lone `ret` costs 1. It is instructions where the machine counts them (QEMU with
+//! `-icount`), and then every run gives the same figures; it is cycles on a board.
+#![cfg_attr(target_os = "none", no_std)]
+
+pub mod generator;
+pub mod plan;
+pub mod replay;
+pub mod samples;
+pub mod stamp;
+pub mod workload;
+
+#[cfg(target_os = "none")]
+pub mod entries;
+#[cfg(target_os = "none")]
+pub mod heap;
+#[cfg(target_os = "none")]
+pub mod meter;
+#[cfg(target_os = "none")]
+pub mod ops;
+#[cfg(target_os = "none")]
+pub mod report;
+#[cfg(target_os = "none")]
+pub mod run;
+#[cfg(target_os = "none")]
+pub mod scratch;
+#[cfg(target_os = "none")]
+pub mod self_check;
+#[cfg(target_os = "none")]
+pub mod subject;

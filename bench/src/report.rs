@@ -1,0 +1,117 @@
+//! What the host is told, one record a frame.
+
+use crate::plan::{Name, Operation, row_name};
+use crate::samples::Samples;
+use core::cell::Cell;
+use core::fmt;
+use kernel::console;
+use wire::bench::{self, Record};
+use wire::frame::Channel;
+use wire::glob;
+
+/// The longest record: a name, a full chunk of buckets, and what postcard adds.
+const RECORD_BYTES: usize = 1024;
+
+/// Sends records, and knows what was asked for and what went wrong.
+#[derive(Debug)]
+pub struct Reporter {
+    filter: &'static str,
+    rows: Cell<u32>,
+    failures: Cell<u32>,
+}
+
+impl Reporter {
+    /// A reporter of the rows that `filter` selects.
+    pub const fn new(filter: &'static str) -> Self {
+        Self {
+            filter,
+            rows: Cell::new(0),
+            failures: Cell::new(0),
+        }
+    }
+
+    /// Whether the row `name` was asked for.
+    pub fn wants(&self, name: &str) -> bool {
+        glob::selects(self.filter, name)
+    }
+
+    /// Whether any of `operations` of the family `name` was asked for.
+    pub fn wants_any(&self, name: &str, operations: &[Operation]) -> bool {
+        operations
+            .iter()
+            .any(|&operation| self.wants(&row_name(name, operation)))
+    }
+
+    /// Sends one record.
+    pub fn send(&self, record: &Record<'_>) {
+        let mut buffer = [0; RECORD_BYTES];
+        match bench::encode(record, &mut buffer) {
+            Ok(bytes) => console::frame(Channel::Bench, bytes),
+            // Cannot happen by RECORD_BYTES; the run fails if it does.
+            Err(_) => self.failures.set(self.failures.get() + 1),
+        }
+    }
+
+    /// Sends the rows of the family `name` that were asked for, as the plan.
+    pub fn plan(&self, name: &str, operations: &[Operation], about: &str) {
+        for &operation in operations {
+            self.plan_row(&row_name(name, operation), about);
+        }
+    }
+
+    /// Sends the row `name`, if it was asked for, as the plan.
+    pub fn plan_row(&self, name: &str, about: &str) {
+        if self.wants(name) {
+            self.send(&Record::Row { name, about });
+        }
+    }
+
+    /// Sends what the rows of the family `name` measured, if they were asked for.
+    pub fn family(&self, name: &str, operations: &[Operation], samples: &[Samples]) {
+        for &operation in operations {
+            let row = row_name(name, operation);
+            if self.wants(&row) {
+                self.row(&row, &samples[operation.index()]);
+            }
+        }
+    }
+
+    /// Sends one row.
+    pub fn row(&self, name: &str, samples: &Samples) {
+        samples.chunks(|pairs| self.send(&Record::Buckets { name, pairs }));
+        let totals = samples.totals();
+        self.send(&Record::Done {
+            name,
+            n: totals.n,
+            cold: totals.cold.unwrap_or(0),
+            min: totals.min,
+            max: totals.max,
+            sum: totals.sum,
+        });
+        self.rows.set(self.rows.get() + 1);
+    }
+
+    /// Sends a figure that is no latency.
+    pub fn value(&self, name: fmt::Arguments<'_>, value: u64, unit: &str) {
+        let name = &Name::new(name);
+        self.send(&Record::Value { name, value, unit });
+    }
+
+    /// Sends that `name` could not be measured, and remembers it.
+    pub fn failed(&self, name: &str, why: fmt::Arguments<'_>) {
+        let why = &Name::new(why);
+        self.send(&Record::Failed { name, why });
+        self.failures.set(self.failures.get() + 1);
+    }
+
+    /// Whether anything failed.
+    pub fn has_failed(&self) -> bool {
+        self.failures.get() > 0
+    }
+
+    /// Sends the end marker.
+    pub fn end(&self) {
+        let rows = self.rows.get();
+        self.send(&Record::End { rows });
+    }
+}

@@ -1,0 +1,74 @@
+//! A pair of operations as a workload's subject: what times them.
+#![allow(
+    unsafe_code,
+    reason = "calls the operations of a pair on each other's results"
+)]
+
+use crate::meter::{Meter, Sample};
+use crate::ops::Ops;
+use crate::plan::Operation;
+use crate::samples::Samples;
+use crate::workload::Subject;
+
+/// Runs `ops` and keeps their samples.
+#[derive(Debug)]
+pub struct Timed<'a> {
+    meter: &'a Meter,
+    ops: Ops<'a>,
+    samples: &'a mut [Samples; Operation::ALL.len()],
+    refused_frees: u32,
+}
+
+impl<'a> Timed<'a> {
+    /// A subject of `ops`, timed by `meter` into `samples`.
+    pub const fn new(
+        meter: &'a Meter,
+        ops: Ops<'a>,
+        samples: &'a mut [Samples; Operation::ALL.len()],
+    ) -> Self {
+        Self {
+            meter,
+            ops,
+            samples,
+            refused_frees: 0,
+        }
+    }
+
+    /// Frees that the allocator refused; there should be none.
+    pub const fn refused_frees(&self) -> u32 {
+        self.refused_frees
+    }
+
+    fn take(&mut self, operation: Operation, sample: Sample, recorded: bool) -> u64 {
+        self.samples[operation.index()].take(sample.cost, recorded);
+        sample.result
+    }
+}
+
+impl Subject for Timed<'_> {
+    fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
+        let arguments = [u64::from(amount), self.ops.context, 0, 0];
+        let sample = if self.ops.masked {
+            // SAFETY: the operation takes any amount that the plan names.
+            unsafe { self.meter.masked(self.ops.alloc, arguments) }
+        } else {
+            // SAFETY: as above.
+            unsafe { self.meter.open(self.ops.alloc, arguments) }
+        };
+        let block = self.take(Operation::Alloc, sample, recorded);
+        (block != 0).then_some(block)
+    }
+
+    fn free(&mut self, block: u64, amount: u32, recorded: bool) {
+        let arguments = [block, u64::from(amount), self.ops.context, 0];
+        let sample = if self.ops.masked {
+            // SAFETY: workloads free each block once, with the amount it was allocated for.
+            unsafe { self.meter.masked(self.ops.free, arguments) }
+        } else {
+            // SAFETY: as above.
+            unsafe { self.meter.open(self.ops.free, arguments) }
+        };
+        let refused = self.take(Operation::Free, sample, recorded) != 0;
+        self.refused_frees += u32::from(refused);
+    }
+}
