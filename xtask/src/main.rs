@@ -1,2 +1,113 @@
-//! Build automation.
-fn main() {}
+//! `cargo xtask`: builds, boots, tests and measures Tessera.
+//!
+//! Exit status: 0 fine; 1 a test, a benchmark or the guest failed; 2 usage or environment; 3 a
+//! performance regression; 124 a timeout. `run` returns the guest's own code.
+
+pub mod backtrace;
+pub mod bench;
+pub mod check;
+pub mod console;
+pub mod demux;
+pub mod disk;
+pub mod guest;
+pub mod image;
+pub mod log;
+pub mod machine;
+pub mod outcome;
+pub mod process;
+pub mod run;
+pub mod setup;
+pub mod test;
+pub mod unwind;
+pub mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Usage or environment is at fault.
+const ENVIRONMENT: u8 = 2;
+
+/// Builds, boots, tests and measures Tessera.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Environment:
+  QEMU      the QEMU to start [default: qemu-system-aarch64]
+  NO_COLOR  set to keep colours out of the output
+
+Exit status:
+  0 fine; 1 a test, a benchmark or the guest failed; 2 usage or environment;
+  3 a performance regression; 124 a timeout. `run` returns the guest's own code.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Boot Tessera, or one of its example apps, and show what it says
+    Run(run::Args),
+    /// Count what every allocation costs, and replay recorded traces
+    Bench(bench::Args),
+    /// Run the tests: on the host, on the sources, and inside machines
+    Test(test::Args),
+    /// Check the sources for what the compiler does not watch over
+    Check,
+    /// Show what this machine needs to build and boot Tessera, and what is missing
+    Doctor,
+    /// Get what is missing
+    Setup {
+        /// Go ahead without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = process::end_children_on_signals().and_then(|()| match cli.command {
+        Command::Run(args) => run::command(&args),
+        Command::Bench(args) => bench::command(&args),
+        Command::Test(args) => test::command(&args),
+        Command::Check => check::command(),
+        Command::Doctor => setup::doctor(),
+        Command::Setup { yes } => setup::setup(yes),
+    });
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(_) if process::interrupted() => {
+            eprintln!("interrupted");
+            ExitCode::from(process::INTERRUPTED_STATUS)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let failure = error.downcast_ref::<guest::Failure>();
+            ExitCode::from(failure.map_or(ENVIRONMENT, guest::Failure::exit_code))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_option_is_explained() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            assert!(sub.get_about().is_some(), "{}", sub.get_name());
+            for argument in sub.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    sub.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A fault's dump as a backtrace with names: functions, files and lines, inlined calls included.
+
+use crate::unwind::{FrameInfo, Walk};
+use crate::workspace;
+use addr2line::Loader;
+use anyhow::{Result, anyhow};
+use object::{Object, ObjectSection, SectionKind};
+use std::fmt;
+use std::path::Path;
+use wire::fault::Dump;
+
+/// One line of a backtrace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The code address; inlined calls share their caller's.
+    pub address: u64,
+    /// The function, `kernel::mm::slab::free`.
+    pub function: String,
+    /// Source file and line, relative to the workspace.
+    pub location: Option<String>,
+}
+
+/// A symbolised backtrace, innermost frame first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backtrace {
+    /// Its lines.
+    pub frames: Vec<Frame>,
+    /// What is wrong with it, where it is not whole.
+    pub note: Option<String>,
+}
+
+impl fmt::Display for Backtrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("backtrace:\n")?;
+        for (number, frame) in self.frames.iter().enumerate() {
+            write!(f, "{number:>4}: {}", frame.function)?;
+            match &frame.location {
+                Some(location) => writeln!(f, " at {location}")?,
+                None => writeln!(f, " ({:#x})", frame.address)?,
+            }
+        }
+        match &self.note {
+            Some(note) => writeln!(f, "      ({note})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Backtrace {
+    /// The backtrace of `dump`, which came from the image at `elf` with contents `bytes`.
+    pub fn new(elf: &Path, bytes: &[u8], dump: &Dump<'_>) -> Self {
+        let symbolised = || -> Result<Self> {
+            let walk = frame_info(&object::File::parse(bytes)?)?.walk(dump);
+            let loader = Loader::new(elf).map_err(|error| anyhow!("{error}"))?;
+            Ok(Self::symbolise(&loader, &walk))
+        };
+        symbolised().unwrap_or_else(|error| Self {
+            frames: Vec::new(),
+            note: Some(format!("no backtrace from {}: {error:#}", elf.display())),
+        })
+    }
+
+    fn symbolise(loader: &Loader, walk: &Walk) -> Self {
+        let mut frames = Vec::new();
+        for (index, &address) in walk.addresses.iter().enumerate() {
+            // All but the first are return addresses; the call is the instruction before.
+            let probe = if index == 0 { address } else { address - 1 };
+            let before = frames.len();
+            // Unreadable debug information leaves the symbol table to say where we are.
+            let _ = push_frames(loader, address, probe, &mut frames);
+            if frames.len() == before {
+                let symbol = loader.find_symbol(probe);
+                let function = symbol.map_or_else(|| "outside the image".to_owned(), demangled);
+                frames.push(Frame {
+                    address,
+                    function,
+                    location: None,
+                });
+            }
+        }
+        Self {
+            frames,
+            note: walk.note.clone(),
+        }
+    }
+}
+
+fn push_frames(
+    loader: &Loader,
+    address: u64,
+    probe: u64,
+    frames: &mut Vec<Frame>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut found = loader.find_frames(probe)?;
+    while let Some(frame) = found.next()? {
+        let function = match &frame.function {
+            Some(function) => without_hash(&function.demangle()?).to_owned(),
+            None => loader
+                .find_symbol(probe)
+                .map_or_else(|| "?".to_owned(), demangled),
+        };
+        let location = frame.location.and_then(|location| {
+            Some(format!(
+                "{}:{}",
+                workspace::shown(location.file?),
+                location.line?
+            ))
+        });
+        frames.push(Frame {
+            address,
+            function,
+            location,
+        });
+    }
+    Ok(())
+}
+
+fn demangled(symbol: &str) -> String {
+    without_hash(&addr2line::demangle_auto(symbol.into(), None)).to_owned()
+}
+
+/// `function` without the disambiguator that Rust's legacy mangling ends with.
+fn without_hash(function: &str) -> &str {
+    match function.rsplit_once("::h") {
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            path
+        }
+        _ => function,
+    }
+}
+
+fn frame_info<'a>(elf: &object::File<'a>) -> Result<FrameInfo<'a>> {
+    let section = |name| -> Result<(&'a [u8], u64)> {
+        match elf.section_by_name(name) {
+            Some(section) => Ok((section.data()?, section.address())),
+            None => Ok((&[], 0)),
+        }
+    };
+    let code = elf
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text)
+        .map(|section| section.address()..section.address() + section.size())
+        .collect();
+    Ok(FrameInfo {
+        debug_frame: section(".debug_frame")?.0,
+        eh_frame: section(".eh_frame")?,
+        code,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::ObjectSymbol;
+
+    #[test]
+    fn a_backtrace_is_numbered_and_says_where() {
+        let frame = |function: &str, location: Option<&str>| Frame {
+            address: 0x1234,
+            function: function.into(),
+            location: location.map(str::to_owned),
+        };
+        let backtrace = Backtrace {
+            frames: vec![
+                frame("kernel::mm::slab::free", Some("kernel/src/mm/slab.rs:120")),
+                frame("_start", None),
+            ],
+            note: Some("the dump ends here".into()),
+        };
+        assert_eq!(
+            backtrace.to_string(),
+            "backtrace:\n   0: kernel::mm::slab::free at kernel/src/mm/slab.rs:120\n   \
+             1: _start (0x1234)\n      (the dump ends here)\n"
+        );
+    }
+
+    #[test]
+    fn hashes_of_legacy_names_are_left_out() {
+        assert_eq!(without_hash("a::b::h0123456789abcdef"), "a::b");
+        assert_eq!(without_hash("a::hash"), "a::hash");
+    }
+
+    #[inline(never)]
+    fn a_function_whose_symbol_this_test_finds() -> u32 {
+        std::hint::black_box(7)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_address_becomes_function_file_and_line() {
+        assert_eq!(a_function_whose_symbol_this_test_finds(), 7);
+        let path = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let elf = object::File::parse(&*bytes).unwrap();
+        let address = elf
+            .symbols()
+            .find(|symbol| {
+                symbol
+                    .name()
+                    .is_ok_and(|name| name.contains("whose_symbol_this_test_finds"))
+            })
+            .unwrap()
+            .address();
+        let loader = Loader::new(&path).unwrap();
+        let walk = Walk {
+            addresses: vec![address],
+            note: None,
+        };
+        let backtrace = Backtrace::symbolise(&loader, &walk);
+        let frame = backtrace.frames.last().unwrap();
+        assert!(
+            frame
+                .function
+                .ends_with("a_function_whose_symbol_this_test_finds"),
+            "{frame:?}"
+        );
+        let location = frame.location.as_ref().unwrap();
+        assert!(
+            location.starts_with("xtask/src/backtrace.rs:"),
+            "{location}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_elf_gives_a_note() {
+        let dump = Dump {
+            pc: 0,
+            sp: 0,
+            x: [0; 31],
+            stack_start: 0,
+            stack: &[],
+        };
+        let backtrace = Backtrace::new(Path::new("/nonexistent"), b"text", &dump);
+        assert!(backtrace.frames.is_empty());
+        assert!(
+            backtrace
+                .note
+                .unwrap()
+                .contains("no backtrace from /nonexistent")
+        );
+    }
+}

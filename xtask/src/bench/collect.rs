@@ -1,0 +1,330 @@
+//! Gathers an image's records and believes none of them until the end marker has come.
+
+use super::report::{Histogram, Row, Totals, Value};
+use std::collections::HashMap;
+use std::fmt;
+use wire::bench::{self, Record};
+
+/// What an image said of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// `MIDR_EL1`.
+    pub midr: u64,
+    /// The exception level that it was entered at.
+    pub entry_el: u8,
+    /// What an empty measurement read.
+    pub overhead: u64,
+    /// Its checking tier.
+    pub tier: String,
+}
+
+/// Everything that has arrived.
+#[derive(Debug, Default)]
+pub struct Collector {
+    /// The rows announced, with a sentence each.
+    pub plan: Vec<(String, String)>,
+    /// What the image said of itself.
+    pub header: Option<Header>,
+    /// Finished rows.
+    pub rows: Vec<Row>,
+    /// Figures that are no latencies.
+    pub values: Vec<Value>,
+    /// What went wrong, by row.
+    pub failures: Vec<(String, String)>,
+    histograms: HashMap<String, Histogram>,
+    ended: Option<u32>,
+}
+
+/// Why a run's records are not whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CollectError {
+    /// Rows that failed, each with its reason.
+    Failed(Vec<(String, String)>),
+    /// The end marker never came.
+    NoEnd {
+        /// Rows that had arrived.
+        rows: usize,
+    },
+    /// The end marker counts other rows than arrived.
+    Miscounted {
+        /// Rows that the marker counts.
+        sent: u32,
+        /// Rows that arrived.
+        arrived: usize,
+    },
+    /// A row that was announced and never came.
+    Missing(String),
+    /// No header.
+    NoHeader,
+    /// The image ended with this code, and did not say what failed.
+    Exited(u8),
+}
+
+impl fmt::Display for CollectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(rows) => {
+                let rows: Vec<String> = rows
+                    .iter()
+                    .map(|(name, why)| format!("{name}: {why}"))
+                    .collect();
+                write!(
+                    f,
+                    "{} could not be measured:\n  {}",
+                    plural(rows.len()),
+                    rows.join("\n  ")
+                )
+            }
+            Self::NoEnd { rows } => {
+                write!(
+                    f,
+                    "the image sent no end marker ({} had arrived)",
+                    plural(*rows)
+                )
+            }
+            Self::Miscounted { sent, arrived } => {
+                write!(f, "the image sent {sent} rows, {arrived} arrived")
+            }
+            Self::Missing(name) => write!(f, "{name} was announced and never measured"),
+            Self::NoHeader => f.write_str("the image sent no header"),
+            Self::Exited(code) => write!(f, "the image exited with {code}"),
+        }
+    }
+}
+
+impl std::error::Error for CollectError {}
+
+fn plural(rows: usize) -> String {
+    if rows == 1 {
+        "1 row".to_owned()
+    } else {
+        format!("{rows} rows")
+    }
+}
+
+impl Collector {
+    /// Takes one record.
+    pub fn take(&mut self, record: &Record<'_>) {
+        match *record {
+            Record::Header {
+                midr,
+                entry_el,
+                overhead,
+                tier,
+                ..
+            } => {
+                self.header = Some(Header {
+                    midr,
+                    entry_el,
+                    overhead,
+                    tier: tier.to_owned(),
+                });
+            }
+            Record::Row { name, about } => self.plan.push((name.to_owned(), about.to_owned())),
+            Record::Buckets { name, pairs } => {
+                let histogram = self.histograms.entry(name.to_owned()).or_default();
+                for (index, count) in bench::pairs(pairs) {
+                    histogram.add(index, count);
+                }
+            }
+            Record::Done {
+                name,
+                n,
+                cold,
+                min,
+                max,
+                sum,
+            } => {
+                self.done(
+                    name,
+                    &Totals {
+                        n,
+                        cold,
+                        min,
+                        max,
+                        sum,
+                    },
+                );
+            }
+            Record::Value { name, value, unit } => {
+                let (name, unit) = (name.to_owned(), unit.to_owned());
+                self.values.push(Value { name, value, unit });
+            }
+            Record::Failed { name, why } => self.fail(name, why.to_owned()),
+            Record::End { rows } => self.ended = Some(rows),
+            // What begins is for the progress bar alone, and newer records are for newer hosts.
+            _ => {}
+        }
+    }
+
+    fn done(&mut self, name: &str, totals: &Totals) {
+        let histogram = self.histograms.remove(name).unwrap_or_default();
+        if histogram.samples() == totals.n {
+            self.rows.push(Row::new(name, totals, &histogram));
+        } else {
+            let (buckets, n) = (histogram.samples(), totals.n);
+            self.fail(
+                name,
+                format!("its histogram holds {buckets} samples of {n}"),
+            );
+        }
+    }
+
+    fn fail(&mut self, name: &str, why: String) {
+        self.failures.push((name.to_owned(), why));
+    }
+
+    /// Whether everything announced has arrived, after its end marker and without failures.
+    ///
+    /// # Errors
+    ///
+    /// See [`CollectError`].
+    pub fn check(&self) -> Result<&Header, CollectError> {
+        if !self.failures.is_empty() {
+            return Err(CollectError::Failed(self.failures.clone()));
+        }
+        let arrived = self.rows.len();
+        let sent = self.ended.ok_or(CollectError::NoEnd { rows: arrived })?;
+        if usize::try_from(sent) != Ok(arrived) {
+            return Err(CollectError::Miscounted { sent, arrived });
+        }
+        let absent = |name: &str| self.rows.iter().all(|row| row.name != name);
+        if let Some((name, _)) = self.plan.iter().find(|(name, _)| absent(name)) {
+            return Err(CollectError::Missing(name.clone()));
+        }
+        self.header.as_ref().ok_or(CollectError::NoHeader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::bench::pair;
+
+    const NAME: &str = "kmalloc/64/alloc";
+
+    fn header() -> Record<'static> {
+        Record::Header {
+            midr: 0x410F_D083,
+            entry_el: 1,
+            memory_bytes: 1 << 29,
+            cpus: 1,
+            overhead: 5,
+            empty: 1,
+            nops: 101,
+            seed: 0,
+            tier: "default",
+        }
+    }
+
+    fn done(n: u64) -> Record<'static> {
+        Record::Done {
+            name: NAME,
+            n,
+            cold: 90,
+            min: 20,
+            max: 30,
+            sum: 20 * n,
+        }
+    }
+
+    fn collected(records: &[Record<'_>]) -> Collector {
+        let mut collector = Collector::default();
+        records.iter().for_each(|record| collector.take(record));
+        collector
+    }
+
+    #[test]
+    fn a_whole_run_becomes_rows() {
+        let (first, second) = (pair(20, 150), pair(30, 50));
+        let collector = collected(&[
+            header(),
+            Record::Row {
+                name: NAME,
+                about: "About.",
+            },
+            Record::Begin { name: "kmalloc/64" },
+            Record::Buckets {
+                name: NAME,
+                pairs: &first,
+            },
+            Record::Buckets {
+                name: NAME,
+                pairs: &second,
+            },
+            done(200),
+            Record::Value {
+                name: "v",
+                value: 3,
+                unit: "bytes",
+            },
+            Record::End { rows: 1 },
+        ]);
+        assert_eq!(collector.check().unwrap().overhead, 5);
+        let row = &collector.rows[0];
+        assert_eq!((row.n, row.cold, row.p50, row.p90), (200, 90, 20, 30));
+        assert_eq!(collector.values.len(), 1);
+    }
+
+    #[test]
+    fn a_run_that_is_not_whole_is_refused() {
+        let pairs = pair(20, 200);
+        let buckets = Record::Buckets {
+            name: NAME,
+            pairs: &pairs,
+        };
+        let plan = Record::Row {
+            name: NAME,
+            about: "About.",
+        };
+        let check = |records: &[Record<'_>]| collected(records).check().cloned();
+        assert_eq!(
+            check(&[header(), buckets, done(200)]),
+            Err(CollectError::NoEnd { rows: 1 })
+        );
+        let end = Record::End { rows: 1 };
+        assert_eq!(
+            check(&[buckets, done(200), end]),
+            Err(CollectError::NoHeader)
+        );
+        let miscounted = CollectError::Miscounted {
+            sent: 1,
+            arrived: 0,
+        };
+        assert_eq!(check(&[header(), end]), Err(miscounted));
+        let missing = CollectError::Missing(NAME.into());
+        assert_eq!(
+            check(&[header(), plan, Record::End { rows: 0 }]),
+            Err(missing)
+        );
+    }
+
+    #[test]
+    fn lost_buckets_and_failed_rows_are_failures() {
+        let pairs = pair(20, 100);
+        let end = Record::End { rows: 1 };
+        let buckets = Record::Buckets {
+            name: NAME,
+            pairs: &pairs,
+        };
+        let error = collected(&[header(), buckets, done(200), end])
+            .check()
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("holds 100 samples of 200"),
+            "{error}"
+        );
+        let failed = Record::Failed {
+            name: NAME,
+            why: "out of memory",
+        };
+        let error = collected(&[header(), failed, end]).check().unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("kmalloc/64/alloc: out of memory"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Whole images, booted as a user boots them.
+
+use super::Args;
+use super::device_tree;
+use super::inside::FATAL;
+use super::machines::Images;
+use super::pool::{Job, Results, tell};
+use super::report::{Report, Verdict};
+use crate::console::Printer;
+use crate::guest::{self, Boot, Event};
+use crate::image::{Image, Target};
+use crate::machine::{Board, MachineArgs, Size};
+use crate::{process, run, workspace};
+use anyhow::Result;
+use std::path::PathBuf;
+use wire::control::Control;
+
+/// The tour that `run` boots.
+const TESSERA: Target<'static> = Target::Bin("tessera");
+/// The app in the README.
+const HELLO: Target<'static> = Target::Example("hello");
+
+/// What a boot must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// The app says its name and ends with 0; and the disk is right, where there is one.
+    CleanEnd,
+    /// One line that names the device tree, and the code of a fatal fault.
+    DeviceTreeRefused,
+}
+
+/// One boot that is a test.
+struct Case {
+    name: &'static str,
+    target: Target<'static>,
+    machine: MachineArgs,
+    expected: Expected,
+}
+
+fn cases() -> Vec<Case> {
+    let virt = MachineArgs::default();
+    let memory = |bytes: u64| MachineArgs {
+        mem: Some(Size(bytes)),
+        ..virt.clone()
+    };
+    let raspi4b = MachineArgs {
+        board: Board::Raspi4b,
+        ..virt.clone()
+    };
+    let cores = MachineArgs {
+        smp: Some(4),
+        ..virt.clone()
+    };
+    let clean = |name, target, machine| Case {
+        name,
+        target,
+        machine,
+        expected: Expected::CleanEnd,
+    };
+    vec![
+        clean("boot/virt/hello", HELLO, virt.clone()),
+        clean("boot/raspi4b/hello", HELLO, raspi4b.clone()),
+        clean("boot/virt/tessera", TESSERA, virt.clone()),
+        clean("boot/virt-64M/tessera", TESSERA, memory(64 << 20)),
+        clean("boot/virt-8G/tessera", TESSERA, memory(8 << 30)),
+        clean("boot/virt-4-cores/tessera", TESSERA, cores),
+        clean("boot/raspi4b/tessera", TESSERA, raspi4b),
+        Case {
+            name: "boot/virt/a_malformed_device_tree_is_refused",
+            target: TESSERA,
+            machine: virt,
+            expected: Expected::DeviceTreeRefused,
+        },
+    ]
+}
+
+/// Plans the selected boots.
+///
+/// # Errors
+///
+/// If the user interrupts. An image that does not build is a failed test.
+pub(super) fn plan<'a>(
+    args: &Args,
+    images: &mut Images,
+    report: &mut Report,
+    jobs: &mut Vec<Job<'a>>,
+) -> Result<()> {
+    let show = args.nocapture;
+    for case in cases() {
+        if !args.selects(case.name) || report.lists(case.name) {
+            continue;
+        }
+        match images.image(case.target, &[]) {
+            Ok(image) => jobs.push(Box::new(move |results: &Results| {
+                let mut transcript = Printer::new(Vec::new(), false);
+                let verdict = match case.expected {
+                    Expected::CleanEnd => clean_end(&case, &image, &mut transcript),
+                    Expected::DeviceTreeRefused => {
+                        device_tree_refused(&case, &image, &mut transcript)
+                    }
+                };
+                if show {
+                    eprintln!("{}", transcript.text());
+                }
+                let verdict = verdict.unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+                tell(results, case.name, verdict);
+            })),
+            Err(error) if process::interrupted() => return Err(error),
+            Err(error) => report.note(case.name, Verdict::Failed(format!("{error:#}"))),
+        }
+    }
+    Ok(())
+}
+
+fn clean_end(case: &Case, image: &Image, transcript: &mut Printer<Vec<u8>>) -> Result<Verdict> {
+    let (mut named, mut said) = (false, false);
+    let has_disk = case.target == TESSERA && case.machine.board == Board::Virt;
+    let disk = has_disk.then(|| artifact(case.name, "disk"));
+    let ended = run::boot(image, &case.machine, disk, true, &mut |event| {
+        transcript.event(&event);
+        match event {
+            Event::Control(Control::Hello { app }) => named |= app == case.target.name(),
+            Event::Text(text) => said |= !text.trim().is_empty(),
+            _ => {}
+        }
+    });
+    let why = match ended {
+        Ok(Ok(0)) if named && said => return Ok(Verdict::Passed),
+        Ok(Ok(0)) if !named => format!("no app called {} said hello", case.target.name()),
+        Ok(Ok(0)) => "the app said nothing".to_owned(),
+        Ok(Ok(code)) => format!("the guest exited with {code}"),
+        Ok(Err(disk)) => disk,
+        Err(error) => format!("{error:#}"),
+    };
+    Ok(Verdict::Failed(format!("{why}\n{}", transcript.text())))
+}
+
+fn device_tree_refused(
+    case: &Case,
+    image: &Image,
+    transcript: &mut Printer<Vec<u8>>,
+) -> Result<Verdict> {
+    let mut tree = device_tree::dump(&case.machine)?;
+    device_tree::corrupt(&mut tree)?;
+    let path = artifact(case.name, "dtb");
+    crate::image::replace(&path, &tree)?;
+    let machine = MachineArgs {
+        dtb: Some(path),
+        ..case.machine.clone()
+    };
+    let boot = Boot {
+        image,
+        machine: &machine,
+        command_line: String::new(),
+        files: Vec::new(),
+        icount: false,
+        disk: None,
+        quiet: true,
+    };
+    let outcome = guest::boot(&boot, &mut |event| transcript.event(&event))?;
+    let said = transcript.text();
+    let lines = said
+        .lines()
+        .filter(|line| line.contains("device tree"))
+        .count();
+    if outcome.status == Some(FATAL) && lines == 1 {
+        return Ok(Verdict::Passed);
+    }
+    Ok(Verdict::Failed(format!(
+        "QEMU's status is {:?} instead of {FATAL}, and {lines} lines name the device tree instead of \
+         one\n{said}{}\n{}",
+        outcome.status,
+        outcome.complaints.join("\n"),
+        outcome.qemu_command
+    )))
+}
+
+/// A file of the test called `name`.
+fn artifact(name: &str, extension: &str) -> PathBuf {
+    workspace::artifacts().join(format!("{}.{extension}", name.replace('/', "-")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_boot_can_be_had_and_is_named_after_its_section() {
+        for case in cases() {
+            assert!(case.name.starts_with("boot/"), "{}", case.name);
+            case.machine.validate().unwrap();
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The kinds of machines that tests run on, and the images, each built once.
+
+use crate::image::{self, Image, Target};
+use crate::log::Level;
+use crate::machine::{Board, MachineArgs};
+use anyhow::Result;
+use std::sync::Arc;
+
+/// Seconds for a boot of a test; twenty times what one takes on an idle host.
+const TIMEOUT_SECONDS: u64 = 240;
+
+/// A kind of machine.
+#[derive(Clone, Debug)]
+pub(super) struct Kind {
+    /// Its name among the tests.
+    pub(super) name: &'static str,
+    /// How it is asked for.
+    pub(super) machine: MachineArgs,
+    /// Whether its image is of the `hardened` tier.
+    pub(super) hardened: bool,
+}
+
+/// The kinds that the tests inside images run on.
+pub(super) fn kinds() -> Vec<Kind> {
+    let virt = MachineArgs {
+        timeout: Some(TIMEOUT_SECONDS),
+        log: Level::Info,
+        ..MachineArgs::default()
+    };
+    let kind = |name, machine| Kind {
+        name,
+        machine,
+        hardened: false,
+    };
+    vec![
+        kind("virt", virt.clone()),
+        kind(
+            "virt-el2",
+            MachineArgs {
+                el2: true,
+                ..virt.clone()
+            },
+        ),
+        kind(
+            "virt-gicv3",
+            MachineArgs {
+                gic: Some(3),
+                ..virt.clone()
+            },
+        ),
+        kind(
+            "virt-max",
+            MachineArgs {
+                cpu: Some("max".to_owned()),
+                ..virt.clone()
+            },
+        ),
+        kind(
+            "raspi4b",
+            MachineArgs {
+                board: Board::Raspi4b,
+                ..virt.clone()
+            },
+        ),
+        Kind {
+            name: "virt-hardened",
+            machine: virt,
+            hardened: true,
+        },
+    ]
+}
+
+/// Images that have been built.
+#[derive(Debug, Default)]
+pub(super) struct Images(Vec<Arc<Image>>);
+
+impl Images {
+    /// Builds the kernel's image `target`, unless that was done before.
+    ///
+    /// # Errors
+    ///
+    /// If it does not build.
+    pub(super) fn image(&mut self, target: Target<'_>, features: &[&str]) -> Result<Arc<Image>> {
+        let name = image::name(target, features);
+        if let Some(image) = self.0.iter().find(|image| image.name == name) {
+            return Ok(Arc::clone(image));
+        }
+        let image = Arc::new(image::build("kernel", target, features)?);
+        self.0.push(Arc::clone(&image));
+        Ok(image)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_can_be_had_and_names_are_different() {
+        let kinds = kinds();
+        let mut names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), kinds.len());
+        kinds
+            .iter()
+            .for_each(|kind| kind.machine.validate().unwrap());
+    }
+}

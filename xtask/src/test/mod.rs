@@ -1,0 +1,189 @@
+//! `cargo xtask test`: every test there is, with one summary and cargo-test's manners.
+//!
+//! Five sections, told apart by how their names begin:
+//!
+//! | names | what |
+//! |---|---|
+//! | `host/CRATE/…` | tests that run on this machine, by Cargo |
+//! | `check::…` | the rules of `cargo xtask check` |
+//! | `qemu/MACHINE/…` | tests inside a booted image, on every kind of machine |
+//! | `boot/MACHINE/…` | whole images booted as a user boots them |
+//! | `bench/…` | that the measuring instrument is exact |
+
+mod boots;
+mod device_tree;
+mod host;
+mod inside;
+mod machines;
+mod pool;
+mod report;
+
+use crate::{bench, check, setup};
+use anyhow::Result;
+use pool::{Job, Results};
+use report::{Report, Verdict};
+
+/// Which tests to run.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// Run only tests whose names contain one of these
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+    /// Filters are whole names
+    #[arg(long)]
+    pub exact: bool,
+    /// Show the names instead of running
+    #[arg(long)]
+    pub list: bool,
+    /// Leave out what needs QEMU
+    #[arg(long, conflicts_with = "qemu_only")]
+    pub host_only: bool,
+    /// Leave out what does not need QEMU
+    #[arg(long)]
+    pub qemu_only: bool,
+    /// Show what machines say while they run, on standard error
+    #[arg(long)]
+    pub nocapture: bool,
+    /// Install what is missing without asking
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// How the names of the sections begin.
+const SECTIONS: [&str; 5] = ["host/", "check::", "qemu/", "boot/", BENCH];
+/// The section of the measuring instrument.
+const BENCH: &str = "bench/";
+/// Its test.
+const SAME_REPORT: &str = "bench/two_runs_give_the_same_report_byte_for_byte";
+
+impl Args {
+    /// Whether the test called `name` was asked for.
+    fn selects(&self, name: &str) -> bool {
+        let matches = |filter: &String| match self.exact {
+            true => name == filter,
+            false => name.contains(filter.as_str()),
+        };
+        self.filters.is_empty() || self.filters.iter().any(matches)
+    }
+
+    /// Whether a test of `section` can have been asked for, so that it is worth building.
+    fn wants(&self, section: &str) -> bool {
+        let needs_qemu = matches!(section, "qemu/" | "boot/" | BENCH);
+        if (needs_qemu && self.host_only) || (!needs_qemu && self.qemu_only) {
+            return false;
+        }
+        let names_it = |filter: &String| {
+            let named = SECTIONS
+                .iter()
+                .find(|section| filter.starts_with(**section));
+            named.is_none_or(|named| *named == section)
+        };
+        self.filters.is_empty() || self.filters.iter().any(names_it)
+    }
+}
+
+/// Runs the tests; 0 if none failed, else 1.
+///
+/// # Errors
+///
+/// If this machine lacks something, or the user interrupts.
+pub fn command(args: &Args) -> Result<u8> {
+    let needs_machines = ["qemu/", "boot/", BENCH]
+        .iter()
+        .any(|section| args.wants(section));
+    if needs_machines {
+        setup::ensure(args.yes)?;
+    }
+    let mut report = Report::new(args.list);
+    if args.wants("host/") {
+        host::run(args, &mut report)?;
+    }
+    if args.wants("check::") {
+        checks(args, &mut report)?;
+    }
+    if needs_machines {
+        let mut images = machines::Images::default();
+        let mut jobs: Vec<Job<'_>> = Vec::new();
+        if args.wants("qemu/") {
+            inside::plan(args, &mut images, &mut report, &mut jobs)?;
+        }
+        if args.wants("boot/") {
+            boots::plan(args, &mut images, &mut report, &mut jobs)?;
+        }
+        if args.wants(BENCH) && args.selects(SAME_REPORT) && !report.lists(SAME_REPORT) {
+            jobs.push(Box::new(same_report));
+        }
+        pool::run(jobs, &mut report)?;
+    }
+    Ok(report.finish())
+}
+
+fn same_report(results: &Results) {
+    let verdict = match bench::self_test() {
+        Ok(()) => Verdict::Passed,
+        Err(error) => Verdict::Failed(format!("{error:#}")),
+    };
+    pool::tell(results, SAME_REPORT, verdict);
+}
+
+fn checks(args: &Args, report: &mut Report) -> Result<()> {
+    let workspace = check::Workspace::read()?;
+    for rule in check::RULES {
+        let name = format!("check::{}", rule.name);
+        if !args.selects(&name) || report.lists(&name) {
+            continue;
+        }
+        let findings = workspace.check(rule);
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let verdict = match lines.is_empty() {
+            true => Verdict::Passed,
+            false => Verdict::Failed(lines.join("\n")),
+        };
+        report.note(&name, verdict);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(filters: &[&str], exact: bool) -> Args {
+        let filters = filters.iter().map(|&filter| filter.to_owned()).collect();
+        Args {
+            filters,
+            exact,
+            ..Args::default()
+        }
+    }
+
+    #[test]
+    fn filters_select_by_part_or_by_whole_name() {
+        let name = "qemu/virt/mm::double_free";
+        assert!(args(&[], false).selects(name));
+        assert!(args(&["nothing", "double"], false).selects(name));
+        assert!(!args(&["double"], true).selects(name));
+        assert!(args(&[name], true).selects(name));
+    }
+
+    #[test]
+    fn a_filter_that_names_a_section_spares_the_others() {
+        let only_qemu = args(&["qemu/virt/"], false);
+        assert!(only_qemu.wants("qemu/") && !only_qemu.wants("host/") && !only_qemu.wants("boot/"));
+        assert!(
+            SECTIONS
+                .iter()
+                .all(|section| args(&["mm"], false).wants(section))
+        );
+        let host_only = Args {
+            host_only: true,
+            ..Args::default()
+        };
+        assert!(host_only.wants("check::") && !host_only.wants("boot/"));
+        let qemu_only = Args {
+            qemu_only: true,
+            ..Args::default()
+        };
+        assert!(!qemu_only.wants("host/") && qemu_only.wants("boot/"));
+    }
+}
