@@ -10,11 +10,18 @@ kernel::entry!(app);
 
 fn app() -> ExitCode {
     let mut counts = BTreeMap::new();
-    for letter in "a kernel is a library".chars().filter(|letter| letter.is_alphabetic()) {
+    for letter in "a kernel is a library"
+        .chars()
+        .filter(|letter| letter.is_alphabetic())
+    {
         *counts.entry(letter).or_insert(0_u32) += 1;
     }
     for (letter, count) in &counts {
         println!("{letter} {count}");
     }
-    if counts[&'a'] == 3 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if counts[&'a'] == 3 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -38,16 +38,30 @@ fn bring_up(device_tree: u64, entry_el: u64, base: u64) {
     mmu::drop_identity_map();
     phases::note("entry");
 
-    kernel_space::adopt(image::kernel_root(), image::table_pool()); // LEAD: final form, vm keeps adopt(root, Range<VirtAddr>), unmap(range), fixmap consts. Do not follow further edits of boot/.
+    kernel_space::adopt(image::kernel_root(), image::table_pool());
     let payload = memory::map_image_and_payload();
-    let line = payload.as_ref().map_or("", |payload| payload.command_line());
-    devices::early_console(&Params::new(line, ""));
+    let line = payload
+        .as_ref()
+        .map_or("", |payload| payload.command_line());
+    let early = Params::new(line, "");
+    exit::set_semihosting(early.value("exit") == Some("semihosting"));
+    devices::early_console(&early);
     let (board, blob) = devices::find_board(device_tree, payload.as_ref());
     let params = Params::new(line, board.bootargs);
     devices::console(&board);
-    log::set_level(params.value("log").and_then(Level::from_name).unwrap_or(Level::Info));
+    log::set_level(
+        params
+            .value("log")
+            .and_then(Level::from_name)
+            .unwrap_or(Level::Info),
+    );
     exit::set_semihosting(params.value("exit") == Some("semihosting"));
-    log::info!("{=str}, entered at EL{=u64}, image at {=u64:#x}", board.model, entry_el, base);
+    log::info!(
+        "{=str}, entered at EL{=u64}, image at {=u64:#x}",
+        board.model,
+        entry_el,
+        base
+    );
     phases::note("console");
 
     memory::enter(&board, blob);
@@ -66,7 +80,14 @@ fn bring_up(device_tree: u64, entry_el: u64, base: u64) {
     irq::unmask();
     phases::note("interrupts");
     let entry_el = u8::try_from(entry_el).unwrap_or(u8::MAX);
-    machine::set(Machine { board, entry_el, memory_bytes, cpus: 1, params, payload });
+    machine::set(Machine {
+        board,
+        entry_el,
+        memory_bytes,
+        cpus: 1,
+        params,
+        payload,
+    });
     crate::user::init();
     phases::note("user");
 }

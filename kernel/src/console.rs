@@ -6,7 +6,10 @@
 //! of a frame. [`emergency`] is for the latter: it takes the line over for good, ends what was torn,
 //! and lets plain ASCII through.
 
-#![allow(unsafe_code, reason = "takes the line away from a core that died while sending")]
+#![allow(
+    unsafe_code,
+    reason = "takes the line away from a core that died while sending"
+)]
 
 use crate::sync::{SpinLock, SpinLockGuard};
 use core::{
@@ -26,8 +29,10 @@ pub struct Console {
     encoder: Encoder,
 }
 
-static CONSOLE: SpinLock<Console> =
-    SpinLock::new(Console { uart: None, encoder: Encoder::new() });
+static CONSOLE: SpinLock<Console> = SpinLock::new(Console {
+    uart: None,
+    encoder: Encoder::new(),
+});
 
 /// The core that owns the line for good, plus one; 0 while nobody does.
 static TAKEN_OVER: AtomicUsize = AtomicUsize::new(0);
@@ -67,7 +72,9 @@ fn send(uart: Option<Pl011>, byte: u8) {
 
 /// Gives the console its UART, and greets whoever has a plain terminal.
 pub fn init(uart: Pl011) {
-    "\r\nTessera: console up\r\n".bytes().for_each(|byte| uart.send(byte));
+    "\r\nTessera: console up\r\n"
+        .bytes()
+        .for_each(|byte| uart.send(byte));
     CONSOLE.lock().uart = Some(uart);
 }
 
@@ -96,7 +103,10 @@ pub fn text(bytes: &[u8]) {
 pub fn control(message: &Control<'_>) {
     let mut buffer = [0; 512];
     let encoded = wire::control::encode(message, &mut buffer);
-    frame(Channel::Control, encoded.expect("control messages fit their buffer"));
+    frame(
+        Channel::Control,
+        encoded.expect("control messages fit their buffer"),
+    );
 }
 
 /// Waits until everything has left the UART.
@@ -117,7 +127,10 @@ pub struct Text {
 impl Text {
     /// Nothing yet.
     pub const fn new() -> Self {
-        Self { buffer: [0; 256], used: 0 }
+        Self {
+            buffer: [0; 256],
+            used: 0,
+        }
     }
 
     fn send(&mut self) {

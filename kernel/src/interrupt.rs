@@ -11,8 +11,11 @@ struct Interrupts {
     timer_handler: Option<fn()>,
 }
 
-static INTERRUPTS: SpinLock<Interrupts> =
-    SpinLock::new(Interrupts { gic: None, timer_interrupt: 0, timer_handler: None });
+static INTERRUPTS: SpinLock<Interrupts> = SpinLock::new(Interrupts {
+    gic: None,
+    timer_interrupt: 0,
+    timer_handler: None,
+});
 
 /// Takes over the interrupt controller. `timer_interrupt` is the virtual timer's number.
 pub(crate) fn init(gic: Gic, timer_interrupt: u32) {
@@ -30,14 +33,19 @@ pub fn on_timer(handler: fn()) -> bool {
     interrupts.timer_handler = Some(handler);
     let number = interrupts.timer_interrupt;
     let cpu = crate::arch::cpu::id();
-    interrupts.gic.as_mut().is_some_and(|gic| gic.enable_private(number, cpu, true))
+    interrupts
+        .gic
+        .as_mut()
+        .is_some_and(|gic| gic.enable_private(number, cpu, true))
 }
 
 /// Handles one pending interrupt; called by exception entry.
 pub(crate) fn dispatch() {
     let mut interrupts = INTERRUPTS.lock();
     // The timer's line stays up until it is disarmed, so the number must be read first.
-    let Some(number) = interrupts.gic.as_mut().and_then(Gic::acknowledge) else { return };
+    let Some(number) = interrupts.gic.as_mut().and_then(Gic::acknowledge) else {
+        return;
+    };
     let handler = (number == interrupts.timer_interrupt).then_some(interrupts.timer_handler);
     drop(interrupts);
     match handler.flatten() {

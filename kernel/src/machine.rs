@@ -31,7 +31,9 @@ pub(crate) fn set(machine: Machine) {
 
 /// The machine. Panics before the end of boot, when there is no app yet to ask.
 pub fn machine() -> &'static Machine {
-    MACHINE.get().expect("the machine is known from the end of boot on")
+    MACHINE
+        .get()
+        .expect("the machine is known from the end of boot on")
 }
 
 /// The run parameters.

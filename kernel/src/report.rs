@@ -33,7 +33,10 @@ impl fmt::Display for VirtualLayout {
             ("  .text", image::text()),
             ("  .rodata", image::rodata()),
             ("  .data", image::data()),
-            ("  boot stack", image::boot_stack_guard().end..image::irq_stack_guard().start),
+            (
+                "  boot stack",
+                image::boot_stack_guard().end..image::irq_stack_guard().start,
+            ),
         ] {
             line(f, name, &range)?;
         }
@@ -43,7 +46,12 @@ impl fmt::Display for VirtualLayout {
 
 fn line(f: &mut fmt::Formatter<'_>, name: &str, range: &Range<VirtAddr>) -> fmt::Result {
     let (start, end) = (range.start.get(), range.end.get());
-    writeln!(f, "  {name:<14} {start:#018x} - {:#018x}  {}", end - 1, Size(end - start))
+    writeln!(
+        f,
+        "  {name:<14} {start:#018x} - {:#018x}  {}",
+        end - 1,
+        Size(end - start)
+    )
 }
 
 /// Bytes, in the largest binary unit that they fill at least once, to a tenth of it.
@@ -52,7 +60,12 @@ pub struct Size(pub u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        let units = [
+            (1 << 40, "TiB"),
+            (1 << 30, "GiB"),
+            (1 << 20, "MiB"),
+            (1 << 10, "KiB"),
+        ];
         let fitting = units.into_iter().find(|(bytes, _)| self.0 >= *bytes);
         let (unit, name) = fitting.unwrap_or((1, "B"));
         let tenths = self.0 % unit * 10 / unit;
@@ -90,5 +103,10 @@ fn region(f: &mut fmt::Formatter<'_>, indent: &str, region: &Region) -> fmt::Res
     let (start, end) = (region.start.get(), region.end.get());
     let unmapped = if region.nomap { ", not mapped" } else { "" };
     let size = Size(end - start);
-    writeln!(f, "  {indent}{start:09x}-{:09x} : {}{unmapped} ({size})", end - 1, region.name)
+    writeln!(
+        f,
+        "  {indent}{start:09x}-{:09x} : {}{unmapped} ({size})",
+        end - 1,
+        region.name
+    )
 }

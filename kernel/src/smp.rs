@@ -3,7 +3,10 @@
 //! Execution is run-to-completion: a started core waits for events until [`on`] gives it a function,
 //! runs it with interrupts masked, and waits again. Each has stacks of its own, with guards, and the
 //! identity map only while it starts.
-#![allow(unsafe_code, reason = "writes a core's entry point where its firmware reads it")]
+#![allow(
+    unsafe_code,
+    reason = "writes a core's entry point where its firmware reads it"
+)]
 
 use crate::{
     arch::{cache, cpu, image, irq, mmu, stack, timer},
@@ -12,12 +15,7 @@ use crate::{
         gfp::Gfp,
     },
     sync::{SpinLock, percpu::MAX_CPUS},
-    vm::{
-        descriptor::Attributes,
-        frames::KernelFrames,
-        kernel_space, layout,
-        table::MapError,
-    },
+    vm::{descriptor::Attributes, frames::KernelFrames, kernel_space, layout, table::MapError},
 };
 use core::{
     fmt,
@@ -85,7 +83,10 @@ static STARTING: SpinLock<()> = SpinLock::new(());
 /// See [`StartError`].
 pub fn start(core: usize) -> Result<(), StartError> {
     let board = &crate::machine().board;
-    let described = board.cpus.get(core).filter(|_| (1..MAX_CPUS).contains(&core));
+    let described = board
+        .cpus
+        .get(core)
+        .filter(|_| (1..MAX_CPUS).contains(&core));
     let described = described.ok_or(StartError::NoCore(core))?;
     let _one_at_a_time = STARTING.lock();
     if CORES[core].up.load(Ordering::Acquire) {
@@ -121,7 +122,11 @@ fn map_stack(number: u64) -> Result<VirtAddr, MapError> {
     let start = layout::STACKS.start.offset(number * 2 * stack::STACK_BYTES);
     let range = start..start.offset(stack::STACK_BYTES);
     if kernel_space::walk(start).is_none() {
-        kernel_space::map_frames(range.clone(), Attributes::KERNEL_DATA, &mut KernelFrames(Gfp::KERNEL))?;
+        kernel_space::map_frames(
+            range.clone(),
+            Attributes::KERNEL_DATA,
+            &mut KernelFrames(Gfp::KERNEL),
+        )?;
     }
     Ok(range.end)
 }
@@ -162,7 +167,9 @@ pub(crate) extern "C" fn secondary_entry() -> ! {
 ///
 /// [`StartError::NoCore`] if it does not run.
 pub fn on(core: usize, work: fn()) -> Result<(), StartError> {
-    let runs = CORES.get(core).filter(|core| core.up.load(Ordering::Acquire));
+    let runs = CORES
+        .get(core)
+        .filter(|core| core.up.load(Ordering::Acquire));
     let target = runs.ok_or(StartError::NoCore(core))?;
     wait(core);
     target.given.fetch_add(1, Ordering::Relaxed);

@@ -20,6 +20,15 @@ pub struct Frame {
     pub location: Option<String>,
 }
 
+/// Most equal lines that are shown one below the other.
+const MOST_ALIKE: usize = 3;
+
+impl Frame {
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.function, &self.location) == (&other.function, &other.location)
+    }
+}
+
 /// A symbolised backtrace, innermost frame first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backtrace {
@@ -32,11 +41,26 @@ pub struct Backtrace {
 impl fmt::Display for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("backtrace:\n")?;
-        for (number, frame) in self.frames.iter().enumerate() {
-            write!(f, "{number:>4}: {}", frame.function)?;
-            match &frame.location {
-                Some(location) => writeln!(f, " at {location}")?,
-                None => writeln!(f, " ({:#x})", frame.address)?,
+        let mut number = 0;
+        for alike in self.frames.chunk_by(Frame::is_like) {
+            // A recursion is not shown by the page.
+            let shown = if alike.len() > MOST_ALIKE {
+                1
+            } else {
+                alike.len()
+            };
+            for frame in &alike[..shown] {
+                write!(f, "{number:>4}: {}", frame.function)?;
+                match &frame.location {
+                    Some(location) => writeln!(f, " at {location}")?,
+                    None => writeln!(f, " ({:#x})", frame.address)?,
+                }
+                number += 1;
+            }
+            if shown < alike.len() {
+                let more = alike.len() - shown;
+                writeln!(f, "      … {more} more like it")?;
+                number += more;
             }
         }
         match &self.note {
@@ -50,9 +74,10 @@ impl Backtrace {
     /// The backtrace of `dump`, which came from the image at `elf` with contents `bytes`.
     pub fn new(elf: &Path, bytes: &[u8], dump: &Dump<'_>) -> Self {
         let symbolised = || -> Result<Self> {
-            let walk = frame_info(&object::File::parse(bytes)?)?.walk(dump);
+            let info = frame_info(&object::File::parse(bytes)?)?;
             let loader = Loader::new(elf).map_err(|error| anyhow!("{error}"))?;
-            Ok(Self::symbolise(&loader, &walk))
+            let is_code = |address| info.is_code(address);
+            Ok(Self::symbolise(&loader, &info.walk(dump), &is_code))
         };
         symbolised().unwrap_or_else(|error| Self {
             frames: Vec::new(),
@@ -60,17 +85,19 @@ impl Backtrace {
         })
     }
 
-    fn symbolise(loader: &Loader, walk: &Walk) -> Self {
+    fn symbolise(loader: &Loader, walk: &Walk, is_code: &dyn Fn(u64) -> bool) -> Self {
         let mut frames = Vec::new();
         for (index, &address) in walk.addresses.iter().enumerate() {
             // All but the first are return addresses; the call is the instruction before.
             let probe = if index == 0 { address } else { address - 1 };
             let before = frames.len();
-            // Unreadable debug information leaves the symbol table to say where we are.
-            let _ = push_frames(loader, address, probe, &mut frames);
+            if is_code(address) {
+                // Unreadable debug information leaves the symbol table to say where we are.
+                let _ = push_frames(loader, address, probe, &mut frames);
+            }
             if frames.len() == before {
-                let symbol = loader.find_symbol(probe);
-                let function = symbol.map_or_else(|| "outside the image".to_owned(), demangled);
+                let symbol = loader.find_symbol(probe).filter(|_| is_code(address));
+                let function = symbol.map_or_else(|| "not code".to_owned(), demangled);
                 frames.push(Frame {
                     address,
                     function,
@@ -175,6 +202,28 @@ mod tests {
     }
 
     #[test]
+    fn a_recursion_takes_two_lines() {
+        let frame = |function: &str| Frame {
+            address: 0x10,
+            function: function.into(),
+            location: None,
+        };
+        let mut frames = vec![frame("inner")];
+        frames.resize(21, frame("recurse"));
+        frames.push(frame("outer"));
+        let text = Backtrace { frames, note: None }.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        let expected = [
+            "backtrace:",
+            "   0: inner (0x10)",
+            "   1: recurse (0x10)",
+            "      … 19 more like it",
+            "  21: outer (0x10)",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
     fn hashes_of_legacy_names_are_left_out() {
         assert_eq!(without_hash("a::b::h0123456789abcdef"), "a::b");
         assert_eq!(without_hash("a::hash"), "a::hash");
@@ -206,7 +255,7 @@ mod tests {
             addresses: vec![address],
             note: None,
         };
-        let backtrace = Backtrace::symbolise(&loader, &walk);
+        let backtrace = Backtrace::symbolise(&loader, &walk, &|_| true);
         let frame = backtrace.frames.last().unwrap();
         assert!(
             frame

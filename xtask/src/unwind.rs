@@ -19,7 +19,7 @@ const SP: Register = Register(31);
 /// The link register.
 const LR: usize = 30;
 /// Most frames that are walked; an endless recursion shows in far fewer.
-const MOST_FRAMES: usize = 64;
+const MOST_FRAMES: usize = 256;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
@@ -75,12 +75,12 @@ impl FrameInfo<'_> {
         if !self.is_code(dump.pc) {
             // A call through a bad pointer has left its return address in x30 and the stack as it was.
             note = Some(format!(
-                "pc {:#x} is outside the image; its caller is from x30",
+                "pc {:#x} is not code; its caller is from x30",
                 dump.pc
             ));
             registers.pc = dump.x[LR];
             if !self.is_code(registers.pc) {
-                note = Some(format!("neither pc {:#x} nor x30 is in the image", dump.pc));
+                note = Some(format!("neither pc {:#x} nor x30 is code", dump.pc));
                 return Walk { addresses, note };
             }
             addresses.push(registers.pc);
@@ -113,7 +113,8 @@ impl FrameInfo<'_> {
         Walk { addresses, note }
     }
 
-    fn is_code(&self, address: u64) -> bool {
+    /// Whether code lies at `address`.
+    pub fn is_code(&self, address: u64) -> bool {
         self.code.iter().any(|range| range.contains(&address))
     }
 
@@ -316,7 +317,7 @@ mod tests {
         let (frames, stack) = (debug_frame(), stack());
         let walk = info(&frames).walk(&dump(0, &stack));
         assert_eq!(walk.addresses, [&[0], &WHOLE[1..]].concat());
-        assert!(walk.note.unwrap().contains("pc 0x0 is outside the image"));
+        assert!(walk.note.unwrap().contains("pc 0x0 is not code"));
         let mut lost = dump(0, &stack);
         lost.x[LR] = 0xBAD;
         assert_eq!(info(&frames).walk(&lost).addresses, [0]);

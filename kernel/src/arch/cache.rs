@@ -8,8 +8,8 @@ use super::{
     registers::{CTR_EL0, CacheType},
 };
 use crate::mm::addr::VirtAddr;
-use tock_registers::interfaces::Readable;
 use core::arch::asm;
+use tock_registers::interfaces::Readable;
 
 /// Bytes of the smallest data cache line on any level, from CTR_EL0.DminLine.
 pub fn data_line_bytes() -> u64 {

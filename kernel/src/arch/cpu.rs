@@ -39,16 +39,23 @@ pub struct Secondary {
 }
 
 /// Left by the core that starts another one, which reads it with the MMU on.
-pub static SECONDARY: Secondary = Secondary { stack: AtomicU64::new(0), block: AtomicU64::new(0) };
+pub static SECONDARY: Secondary = Secondary {
+    stack: AtomicU64::new(0),
+    block: AtomicU64::new(0),
+};
 
 /// Gives core `id` its stacks, by their ends, and leaves word for it. Panics past [`MAX_CPUS`].
 pub fn prepare(id: usize, stack: VirtAddr, irq_stack: VirtAddr, fault_stack: VirtAddr) {
     let block = &CPUS[id];
     block.id.store(id as u64, Ordering::Relaxed);
     block.irq_stack.store(irq_stack.get(), Ordering::Relaxed);
-    block.fault_stack.store(fault_stack.get(), Ordering::Relaxed);
+    block
+        .fault_stack
+        .store(fault_stack.get(), Ordering::Relaxed);
     SECONDARY.stack.store(stack.get(), Ordering::Relaxed);
-    SECONDARY.block.store(VirtAddr::from_ptr(block).get(), Ordering::Relaxed);
+    SECONDARY
+        .block
+        .store(VirtAddr::from_ptr(block).get(), Ordering::Relaxed);
 }
 
 /// Wakes cores that wait for an event; what was stored before is visible to them.
@@ -60,8 +67,12 @@ pub fn send_event() {
 /// Gives the boot core its stacks.
 pub fn init_boot_cpu() {
     let end = |guard: VirtAddr| guard.get() + stack::STACK_BYTES;
-    CPUS[0].irq_stack.store(end(image::irq_stack_guard().end), Ordering::Relaxed);
-    CPUS[0].fault_stack.store(end(image::fault_stack_guard().end), Ordering::Relaxed);
+    CPUS[0]
+        .irq_stack
+        .store(end(image::irq_stack_guard().end), Ordering::Relaxed);
+    CPUS[0]
+        .fault_stack
+        .store(end(image::fault_stack_guard().end), Ordering::Relaxed);
 }
 
 /// This core's number, below [`MAX_CPUS`].

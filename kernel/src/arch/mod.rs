@@ -8,7 +8,10 @@
 //! | [`cpu`], [`irq`], [`stack`] | this core: its number, its interrupt mask, its stacks |
 //! | [`pmu`], [`timer`] | counting and time |
 //! | [`semihosting`] | the debugger's way out |
-#![allow(unsafe_code, reason = "system registers, barriers and entry assembly live here")]
+#![allow(
+    unsafe_code,
+    reason = "system registers, barriers and entry assembly live here"
+)]
 
 pub mod barrier;
 pub mod cache;

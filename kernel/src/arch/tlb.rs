@@ -27,5 +27,13 @@ pub fn invalidate_all() {
 /// Forgets everything on this core, and waits until that is done.
 pub fn invalidate_local() {
     // SAFETY: as above; the barriers order it.
-    unsafe { asm!("dsb nshst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags)) }
+    unsafe {
+        asm!(
+            "dsb nshst",
+            "tlbi vmalle1",
+            "dsb nsh",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    }
 }

@@ -92,12 +92,16 @@ fn map_blob(start: PhysAddr) -> Option<(&'static [u8], Range<PhysAddr>)> {
     let at = window.start.offset(inside);
     let first = window.start..window.start.offset(PAGE_BYTES);
     map_window(first.clone(), start);
-    let header = *bytes(at, 8).first_chunk().expect("eight bytes were asked for");
+    let header = *bytes(at, 8)
+        .first_chunk()
+        .expect("eight bytes were asked for");
     let length = match device_tree::length(header) {
         Ok(length) => length?,
         Err(error) => refuse(&error),
     };
-    let end = window.start.offset((inside + length as u64).next_multiple_of(PAGE_BYTES));
+    let end = window
+        .start
+        .offset((inside + length as u64).next_multiple_of(PAGE_BYTES));
     if end > window.end {
         refuse(&DeviceTreeError::TooMany("bytes"));
     }
@@ -125,19 +129,28 @@ fn bytes(start: VirtAddr, length: usize) -> &'static [u8] {
 /// Sets the interrupt controller up; every interrupt stays disabled until somebody asks for it.
 pub(super) fn interrupts(board: &Board<'_>) {
     let map = |registers: &Range<u64>| {
-        let (start, bytes) = (PhysAddr::new(registers.start), registers.end - registers.start);
+        let (start, bytes) = (
+            PhysAddr::new(registers.start),
+            registers.end - registers.start,
+        );
         match ioremap::ioremap(start, bytes) {
             Ok(address) => pointer(address),
             Err(error) => stop(format_args!("interrupt controller: {error}")),
         }
     };
     let gic = match &board.gic {
-        GicRegisters::V2 { distributor, cpu_interface } => {
+        GicRegisters::V2 {
+            distributor,
+            cpu_interface,
+        } => {
             let (distributor, cpu_interface) = (map(distributor), map(cpu_interface));
             // SAFETY: just mapped as device memory, at the addresses that the board says.
             unsafe { Gic::v2(distributor, cpu_interface) }
         }
-        GicRegisters::V3 { distributor, redistributors } => {
+        GicRegisters::V3 {
+            distributor,
+            redistributors,
+        } => {
             let (distributor, redistributors) = (map(distributor), map(redistributors));
             // SAFETY: as above.
             match unsafe { Gic::v3(distributor, redistributors, board.cpus.len().max(1), 0) } {

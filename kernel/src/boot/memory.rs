@@ -12,11 +12,7 @@ use crate::{
         zone::ZoneLimits,
     },
     sync::SpinLock,
-    vm::{
-        descriptor::Attributes,
-        kernel_space,
-        linear::Special,
-    },
+    vm::{descriptor::Attributes, kernel_space, linear::Special},
 };
 use core::ops::Range;
 use platform::Board;
@@ -40,7 +36,10 @@ pub(super) fn map_image_and_payload() -> Option<Payload<'static>> {
     let sections = [
         (image::text(), Attributes::KERNEL_RODATA),
         (image::rodata(), Attributes::KERNEL_RODATA),
-        (image::data().start..image::whole().end, Attributes::KERNEL_DATA),
+        (
+            image::data().start..image::whole().end,
+            Attributes::KERNEL_DATA,
+        ),
     ];
     let specials = sections.map(|(section, attributes)| Special {
         range: image::to_phys(section.start)..image::to_phys(section.end),
@@ -95,7 +94,11 @@ fn regions(
         memblock.reserve(blob, "Device tree", false)?;
     }
     // Frame 0 is never handed out: address 0 stays the end of every list that counts in addresses.
-    memblock.reserve(PhysAddr::new(0)..PhysAddr::new(PAGE_BYTES), "Frame 0", false)
+    memblock.reserve(
+        PhysAddr::new(0)..PhysAddr::new(PAGE_BYTES),
+        "Frame 0",
+        false,
+    )
 }
 
 /// Sets memory aside for DMA buffers, where every master reaches it.
@@ -115,7 +118,10 @@ pub(super) fn reserve_dma_pool(board: &Board<'_>, params: &Params<'_>) -> Range<
 /// payload are mapped already. Returns how much memory the board has, in bytes.
 pub(super) fn linear_map(dma_pool: &Range<PhysAddr>) -> u64 {
     let mapped = image::loaded().start..image::payload_end();
-    let specials = [Special { range: dma_pool.clone(), attributes: Attributes::KERNEL_DATA }];
+    let specials = [Special {
+        range: dma_pool.clone(),
+        attributes: Attributes::KERNEL_DATA,
+    }];
     let memblock = MEMBLOCK.lock();
     for range in memblock.mappable_ranges() {
         let below = range.start..range.end.min(mapped.start);
@@ -132,20 +138,23 @@ pub(super) fn linear_map(dma_pool: &Range<PhysAddr>) -> u64 {
 /// Gives all memory that is left to the frame allocator. memblock is history after this.
 #[inline(never)]
 pub(super) fn hand_over(board: &Board<'_>) {
-    let Some(span) = memory_map(Memblock::span) else { stop(format_args!("no memory")) };
+    let Some(span) = memory_map(Memblock::span) else {
+        stop(format_args!("no memory"))
+    };
     let span = frames_within(&span);
     let table = LinearMap::kernel().to_virt(reserve(frames::table_bytes(&span), "Frame table"));
     // SAFETY: just reserved for good, and mapped by the linear map.
     let table = unsafe { frames::make_table(table, &span) };
     let four_gib = PhysAddr::new(1 << 32);
     let dma_end = PhysAddr::new(board.dma_reach.unwrap_or(four_gib.get())).min(four_gib);
-    let limits = ZoneLimits { dma_end: dma_end.frame(), dma32_end: four_gib.frame() };
+    let limits = ZoneLimits {
+        dma_end: dma_end.frame(),
+        dma32_end: four_gib.frame(),
+    };
 
     let start = reserve(BOOT_HEAP_BYTES, "Boot heap");
     // SAFETY: just reserved for this, and mapped by the linear map.
-    let heap = unsafe {
-        BootHeap::new(LinearMap::kernel(), start..start.offset(BOOT_HEAP_BYTES))
-    };
+    let heap = unsafe { BootHeap::new(LinearMap::kernel(), start..start.offset(BOOT_HEAP_BYTES)) };
     let free = free_ranges(&heap).unwrap_or_else(|error| stop(format_args!("{error}")));
     let ranges = free.iter().map(|&(start, end)| start..end);
     // SAFETY: the free ranges are memory that nobody uses, covered by the linear map.
@@ -169,7 +178,9 @@ fn reserve(bytes: u64, name: &'static str) -> PhysAddr {
 fn free_ranges(heap: &BootHeap) -> Result<BootVec<'_, (PhysAddr, PhysAddr)>, BootHeapFull> {
     let mut free = heap.vec(8)?;
     memory_map(|memblock| {
-        memblock.free_ranges().try_for_each(|range| free.push((range.start, range.end)))
+        memblock
+            .free_ranges()
+            .try_for_each(|range| free.push((range.start, range.end)))
     })?;
     Ok(free)
 }

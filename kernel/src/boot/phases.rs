@@ -29,10 +29,14 @@ pub(super) fn note(name: &str) {
 pub fn phases() -> impl Iterator<Item = (&'static str, u64)> {
     let noted = NOTED.load(Ordering::Relaxed);
     let mut start = 0;
-    NAMES.iter().zip(&ENDS).take(noted).map(move |(&name, end)| {
-        let end = end.load(Ordering::Relaxed);
-        let cost = end - start;
-        start = end;
-        (name, cost)
-    })
+    NAMES
+        .iter()
+        .zip(&ENDS)
+        .take(noted)
+        .map(move |(&name, end)| {
+            let end = end.load(Ordering::Relaxed);
+            let cost = end - start;
+            start = end;
+            (name, cost)
+        })
 }

@@ -131,15 +131,27 @@ mod tests {
     #[test]
     fn syndromes_are_told_in_words() {
         for (syndrome, words) in [
-            (0x9600_0047, "data abort writing: translation fault, level 3"),
+            (
+                0x9600_0047,
+                "data abort writing: translation fault, level 3",
+            ),
             (0x9600_004f, "data abort writing: permission fault, level 3"),
-            (0x9600_0004, "data abort reading: translation fault, level 0"),
-            (0x8600_000f, "instruction abort executing: permission fault, level 3"),
+            (
+                0x9600_0004,
+                "data abort reading: translation fault, level 0",
+            ),
+            (
+                0x8600_000f,
+                "instruction abort executing: permission fault, level 3",
+            ),
             (0x9600_0010, "data abort reading: external abort"),
             (0x9600_0061, "data abort writing: alignment fault"),
             (0x0200_0000, "undefined instruction"),
             (0xf200_0001, "brk instruction 0x1"),
-            (0x9600_0147, "data abort reading: translation fault, level 3"),
+            (
+                0x9600_0147,
+                "data abort reading: translation fault, level 3",
+            ),
         ] {
             assert_eq!(Syndrome(syndrome).to_string(), words, "{syndrome:#x}");
         }

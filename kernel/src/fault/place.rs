@@ -20,7 +20,10 @@ fn regions() -> [Place; 7] {
         place("linear map", layout::LINEAR),
         place("vmalloc area", layout::VMALLOC),
         place("ioremap area", layout::IOREMAP),
-        place("stacks of the other cores, or a guard below one", layout::STACKS),
+        place(
+            "stacks of the other cores, or a guard below one",
+            layout::STACKS,
+        ),
         place("fixmap", layout::FIXMAP),
         place("image window", layout::IMAGE),
     ]
@@ -47,7 +50,12 @@ impl fmt::Display for Located<'_> {
         let holding = around.filter(|place| place.range.contains(&address));
         match holding.min_by_key(bytes) {
             Some(place) => {
-                write!(f, "{} + {:#x}", place.name, address.get() - place.range.start.get())
+                write!(
+                    f,
+                    "{} + {:#x}",
+                    place.name,
+                    address.get() - place.range.start.get()
+                )
             }
             None => f.write_str("outside every region"),
         }
@@ -63,18 +71,33 @@ mod tests {
     fn the_smallest_place_is_named() {
         let start = layout::IMAGE.start;
         let places = [
-            Place { name: "kernel text, read-only", range: start..start.offset(0x1000) },
+            Place {
+                name: "kernel text, read-only",
+                range: start..start.offset(0x1000),
+            },
             Place {
                 name: "guard page of the boot stack",
                 range: start.offset(0x8000)..start.offset(0x1_0000),
             },
         ];
-        let name = |address| Located { address, places: &places }.to_string();
+        let name = |address| {
+            Located {
+                address,
+                places: &places,
+            }
+            .to_string()
+        };
         assert_eq!(name(start.offset(0x10)), "kernel text, read-only + 0x10");
-        assert_eq!(name(start.offset(0xfff8)), "guard page of the boot stack + 0x7ff8");
+        assert_eq!(
+            name(start.offset(0xfff8)),
+            "guard page of the boot stack + 0x7ff8"
+        );
         assert_eq!(name(start.offset(0x2_0000)), "image window + 0x20000");
         assert_eq!(name(VirtAddr::new(8)), "null page + 0x8");
         assert_eq!(name(VirtAddr::new(0x4000)), "user region + 0x3000");
-        assert_eq!(name(VirtAddr::new(0x0123_0000_0000_0000)), "outside every region");
+        assert_eq!(
+            name(VirtAddr::new(0x0123_0000_0000_0000)),
+            "outside every region"
+        );
     }
 }

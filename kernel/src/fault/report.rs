@@ -29,8 +29,12 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 /// Lets a fault inside a copy routine end the copy; returns whether the frame now goes on elsewhere.
 pub fn fix_up(frame: &mut Frame, esr: u64, far: u64) -> bool {
     let syndrome = Syndrome(esr);
-    let Some(access) = syndrome.access() else { return false };
-    let Some(fixup) = crate::user::copy::fixup(frame.elr) else { return false };
+    let Some(access) = syndrome.access() else {
+        return false;
+    };
+    let Some(fixup) = crate::user::copy::fixup(frame.elr) else {
+        return false;
+    };
     // A page of the user's that was never touched is filled; anything else ends the copy.
     if !crate::user::current_fault(VirtAddr::new(far), access) {
         frame.elr = fixup;
@@ -58,7 +62,10 @@ fn describe(
     far: u64,
 ) -> core::fmt::Result {
     let (syndrome, places) = (Syndrome(esr), places());
-    let locate = |address| Located { address: VirtAddr::new(address), places: &places };
+    let locate = |address| Located {
+        address: VirtAddr::new(address),
+        places: &places,
+    };
     write!(line, "\n*** fault: ")?;
     match kind {
         Kind::Synchronous => write!(line, "{syndrome}")?,
@@ -72,7 +79,11 @@ fn describe(
         write!(line, " at {far:#018x}: {}", locate(far))?;
     }
     let el = frame.spsr >> 2 & 3;
-    writeln!(line, "\n    ESR {esr:#010x}  FAR {far:#018x}  SPSR {:#x} (EL{el})", frame.spsr)?;
+    writeln!(
+        line,
+        "\n    ESR {esr:#010x}  FAR {far:#018x}  SPSR {:#x} (EL{el})",
+        frame.spsr
+    )?;
     writeln!(line, "    pc  {:#018x}: {}", frame.elr, locate(frame.elr))?;
     writeln!(line, "    sp  {:#018x}: {}", frame.sp, locate(frame.sp))?;
     for (index, registers) in frame.x.chunks(4).enumerate() {
@@ -101,13 +112,19 @@ fn places() -> [Place; 9] {
     let place = |name, range| Place { name, range };
     [
         place("kernel text, read-only", image::text()),
-        place("kernel constants, read-only, not executable", image::rodata()),
+        place(
+            "kernel constants, read-only, not executable",
+            image::rodata(),
+        ),
         place("kernel data, not executable", image::data()),
         place("boot stack", stack_above(&image::boot_stack_guard())),
         place("interrupt stack", stack_above(&image::irq_stack_guard())),
         place("fault stack", stack_above(&image::fault_stack_guard())),
         place("guard page of the boot stack", image::boot_stack_guard()),
-        place("guard page of the interrupt stack", image::irq_stack_guard()),
+        place(
+            "guard page of the interrupt stack",
+            image::irq_stack_guard(),
+        ),
         place("guard page of the fault stack", image::fault_stack_guard()),
     ]
 }
@@ -119,16 +136,28 @@ fn stack_above(guard: &Range<VirtAddr>) -> Range<VirtAddr> {
 /// Sends registers and stack for the host to unwind.
 fn dump(line: &mut Emergency, pc: u64, sp: u64, x: [u64; 31]) {
     let stacks = [image::whole(), layout::STACKS];
-    let inside = stacks.iter().any(|stacks| stacks.contains(&VirtAddr::new(sp)));
+    let inside = stacks
+        .iter()
+        .any(|stacks| stacks.contains(&VirtAddr::new(sp)));
     // SP may lie in the guard, where nothing can be read.
     let start = sp.max(stack::start(sp)) & !15;
-    let bytes = if inside { stack::end(sp).saturating_sub(start) } else { 0 };
+    let bytes = if inside {
+        stack::end(sp).saturating_sub(start)
+    } else {
+        0
+    };
     let pointer = VirtAddr::new(start).as_mut_ptr::<u8>();
     let length = usize::try_from(bytes).unwrap_or(0);
     // SAFETY: the range lies inside a core's stack, which is mapped for good. Its owner
     // does not run: it failed, or called this.
     let stack = unsafe { core::slice::from_raw_parts(pointer, length) };
-    let dump = Dump { pc, sp, x, stack_start: start, stack };
+    let dump = Dump {
+        pc,
+        sp,
+        x,
+        stack_start: start,
+        stack,
+    };
     line.frame(Channel::Fault, &[&dump.header(), stack]);
 }
 

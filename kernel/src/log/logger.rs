@@ -1,5 +1,8 @@
 //! The transport under defmt: one frame of the serial line for each message.
-#![allow(unsafe_code, reason = "defmt::Logger has unsafe methods, and the open frame is a shared cell")]
+#![allow(
+    unsafe_code,
+    reason = "defmt::Logger has unsafe methods, and the open frame is a shared cell"
+)]
 
 use crate::{console::Console, sync::SpinLockGuard};
 use core::cell::UnsafeCell;

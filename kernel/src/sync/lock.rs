@@ -1,6 +1,9 @@
 //! The kernel's lock: interrupt-safe by construction, fair by tickets.
 
-#![allow(unsafe_code, reason = "takes a lock away from a core that has died holding it")]
+#![allow(
+    unsafe_code,
+    reason = "takes a lock away from a core that has died holding it"
+)]
 
 use super::irq::{self, IrqGuard, IrqMasked};
 use core::ops::{Deref, DerefMut};
@@ -68,7 +71,10 @@ impl<T: ?Sized> SpinLock<T> {
         let irq = irq::mask();
         // SAFETY: the caller promises that the holder will neither use the value nor unlock.
         unsafe { self.0.force_unlock() };
-        SpinLockGuard { value: self.0.lock(), irq }
+        SpinLockGuard {
+            value: self.0.lock(),
+            irq,
+        }
     }
 }
 

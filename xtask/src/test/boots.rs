@@ -141,6 +141,7 @@ fn device_tree_refused(
     transcript: &mut Printer<Vec<u8>>,
 ) -> Result<Verdict> {
     let mut tree = device_tree::dump(&case.machine)?;
+    device_tree::pack(&mut tree)?;
     device_tree::corrupt(&mut tree)?;
     let path = artifact(case.name, "dtb");
     crate::image::replace(&path, &tree)?;
@@ -166,10 +167,13 @@ fn device_tree_refused(
     if outcome.status == Some(FATAL) && lines == 1 {
         return Ok(Verdict::Passed);
     }
+    let ended = match outcome.verdict() {
+        Ok(code) => format!("the guest exited with {code}"),
+        Err(failure) => failure.to_string(),
+    };
     Ok(Verdict::Failed(format!(
-        "QEMU's status is {:?} instead of {FATAL}, and {lines} lines name the device tree instead of \
-         one\n{said}{}\n{}",
-        outcome.status,
+        "{ended}; wanted: exit {FATAL}, and one line that names the device tree ({lines} do)\n\
+         {said}{}\n{}",
         outcome.complaints.join("\n"),
         outcome.qemu_command
     )))

@@ -46,6 +46,27 @@ pub(super) fn dump(machine: &MachineArgs) -> Result<Vec<u8>> {
     std::fs::read(&file).context("QEMU wrote no device tree")
 }
 
+/// Takes off the room that QEMU leaves at the end for itself: it will double what it is given.
+///
+/// # Errors
+///
+/// If the tree's header leads outside of it.
+pub(super) fn pack(tree: &mut Vec<u8>) -> Result<()> {
+    // Structure block and strings block, each by where it begins and how long it is.
+    let blocks = [(8, 36), (12, 32)].map(|(begin, length)| -> Result<u32> {
+        let end = word(tree, begin)?.checked_add(word(tree, length)?);
+        end.context("a block beyond the end")
+    });
+    let [structure, strings] = blocks;
+    let total = structure?.max(strings?);
+    tree.truncate(usize::try_from(total)?);
+    if tree.len() < usize::try_from(total)? || tree.len() < 40 {
+        bail!("the device tree ends early");
+    }
+    tree[4..8].copy_from_slice(&total.to_be_bytes());
+    Ok(())
+}
+
 /// Spoils `tree`.
 ///
 /// # Errors
@@ -118,6 +139,15 @@ mod tests {
             .collect();
         assert_eq!(changed, [60, 61, 62, 63]);
         assert_eq!(word(&spoilt, 60).unwrap(), OUTSIDE);
+    }
+
+    #[test]
+    fn a_packed_tree_ends_with_its_last_block() {
+        let mut tree = words(&[0xD00D_FEED, 4096, 40, 48, 0, 17, 16, 0, 6, 8, 1, 2, 3, 4]);
+        tree.resize(4096, 0);
+        pack(&mut tree).unwrap();
+        assert_eq!((tree.len(), word(&tree, 4).unwrap()), (54, 54));
+        assert!(pack(&mut words(&[0xD00D_FEED, 8, 40, 48, 0, 17, 16, 0, 600, 8])).is_err());
     }
 
     #[test]

@@ -30,19 +30,28 @@ fn nothing_is_writable_and_executable() {
     kernel_space::visit(all, &mut |mapping| {
         let attributes = mapping.attributes.expect("a leaf that the kernel made");
         let access = attributes.access();
-        assert!(!(access.is_writable() && access.is_executable()), "{:#x}", mapping.address);
+        assert!(
+            !(access.is_writable() && access.is_executable()),
+            "{:#x}",
+            mapping.address
+        );
         leaves += 1;
         text += u64::from(access.is_executable());
     });
     let pages = (image::text().end.get() - image::text().start.get()) / 4096;
-    assert_eq!(text, pages, "the image's text and nothing else is executable");
+    assert_eq!(
+        text, pages,
+        "the image's text and nothing else is executable"
+    );
     assert!(leaves > text);
 }
 
 fn the_guards_below_the_stacks_are_unmapped() {
-    for guard in
-        [image::boot_stack_guard(), image::irq_stack_guard(), image::fault_stack_guard()]
-    {
+    for guard in [
+        image::boot_stack_guard(),
+        image::irq_stack_guard(),
+        image::fault_stack_guard(),
+    ] {
         assert!(kernel_space::walk(guard.start).is_none());
         assert!(kernel_space::walk(guard.end.offset(u64::MAX)).is_none());
         assert!(kernel_space::walk(guard.end).is_some());

@@ -1,4 +1,5 @@
 //! Memory for devices, and the devices' registers.
+#![allow(unsafe_code, reason = "says where the DMA engine is")]
 
 use kernel::{
     dma::{self, Direction, bcm2835, device::Device},
@@ -15,7 +16,12 @@ crate::table::tests! {
     the_dma_engine_copies_and_verifies if no_engine,
 }
 
-const ANY: Device = Device { name: "any", mask: u64::MAX, bus_offset: 0, coherent: false };
+const ANY: Device = Device {
+    name: "any",
+    mask: u64::MAX,
+    bus_offset: 0,
+    coherent: false,
+};
 
 fn a_buffer_passes_to_a_device_and_back() {
     let mut buffer = dma::alloc(&ANY, 10_000).expect("memory");
@@ -28,7 +34,11 @@ fn a_buffer_passes_to_a_device_and_back() {
 }
 
 fn a_device_is_never_given_what_it_cannot_reach() {
-    let low = Device { name: "low", mask: 0xfff, ..ANY };
+    let low = Device {
+        name: "low",
+        mask: 0xfff,
+        ..ANY
+    };
     assert!(dma::alloc(&low, 8192).is_err());
     assert!(dma::alloc(&low, 4096).is_err());
 }
@@ -49,16 +59,22 @@ fn registers_are_mapped_as_device_memory() {
     let uart = PhysAddr::new(machine().board.uart.base);
     let registers = ioremap::ioremap(uart, 4096).expect("an area");
     let mapping = kernel_space::walk(registers).expect("mapped");
-    assert_eq!((mapping.physical, mapping.attributes), (uart, Some(Attributes::DEVICE)));
+    assert_eq!(
+        (mapping.physical, mapping.attributes),
+        (uart, Some(Attributes::DEVICE))
+    );
     ioremap::iounmap(registers);
     assert!(kernel_space::walk(registers).is_none());
 }
 
 fn no_engine() -> Option<&'static str> {
-    machine().board.dma_engine.is_none().then_some("a BCM2835 DMA engine")
+    machine()
+        .board
+        .dma_engine
+        .is_none()
+        .then_some("a BCM2835 DMA engine")
 }
 
-#[allow(unsafe_code, reason = "says where the engine is")]
 fn the_dma_engine_copies_and_verifies() {
     let registers = machine().board.dma_engine.expect("checked by no_engine");
     let channel = registers.channels.trailing_zeros();
@@ -69,11 +85,21 @@ fn the_dma_engine_copies_and_verifies() {
         let length = u64::from(bytes);
         let mut source = dma::alloc(&bcm2835::DEVICE, length).expect("memory");
         let mut destination = dma::alloc(&bcm2835::DEVICE, length).expect("memory");
-        source.as_mut_slice().iter_mut().zip((1_u8..=250).cycle()).for_each(|(byte, value)| *byte = value);
+        source
+            .as_mut_slice()
+            .iter_mut()
+            .zip((1_u8..=250).cycle())
+            .for_each(|(byte, value)| *byte = value);
         destination.as_mut_slice().fill(0);
         let source = source.give(Direction::ToDevice);
         let mut destination = destination.give(Direction::FromDevice);
-        engine.copy(&source, &mut destination, bytes).expect("a copy");
-        assert_eq!(source.take().as_slice(), destination.take().as_slice(), "{bytes} bytes");
+        engine
+            .copy(&source, &mut destination, bytes)
+            .expect("a copy");
+        assert_eq!(
+            source.take().as_slice(),
+            destination.take().as_slice(),
+            "{bytes} bytes"
+        );
     }
 }

@@ -21,14 +21,20 @@ static SHOTS: AtomicU32 = AtomicU32::new(0);
 
 fn shoot_soon(handler: fn()) {
     SHOTS.store(0, Ordering::Relaxed);
-    assert!(interrupt::on_timer(handler), "the controller has no timer interrupt");
+    assert!(
+        interrupt::on_timer(handler),
+        "the controller has no timer interrupt"
+    );
     timer::arm(timer::ticks() + timer::frequency_hz() / 2000);
 }
 
 fn wait_for_a_shot() {
     let deadline = timer::ticks() + timer::frequency_hz() * 5;
     while SHOTS.load(Ordering::Relaxed) == 0 {
-        assert!(timer::ticks() < deadline, "no interrupt within five seconds");
+        assert!(
+            timer::ticks() < deadline,
+            "no interrupt within five seconds"
+        );
     }
 }
 
@@ -86,10 +92,21 @@ struct Registers {
 }
 
 fn all_registers_survive_an_interrupt() {
-    let pattern = |index: usize| 0x0123_4567_89ab_cdef_0f1e_2d3c_4b5a_6978_u128 ^ (index as u128) << 60;
-    let mut before = Registers { q: [0; 32], x: [0; 18] };
-    before.q.iter_mut().enumerate().for_each(|(index, q)| *q = pattern(index));
-    let mut after = Registers { q: [0; 32], x: [0; 18] };
+    let pattern =
+        |index: usize| 0x0123_4567_89ab_cdef_0f1e_2d3c_4b5a_6978_u128 ^ (index as u128) << 60;
+    let mut before = Registers {
+        q: [0; 32],
+        x: [0; 18],
+    };
+    before
+        .q
+        .iter_mut()
+        .enumerate()
+        .for_each(|(index, q)| *q = pattern(index));
+    let mut after = Registers {
+        q: [0; 32],
+        x: [0; 18],
+    };
     let masked = irq::save_and_mask();
     shoot_soon(clobber_and_count);
     // SAFETY: loads all NEON registers from `before`, x3 to x17 with known values and FPSR with its
@@ -140,7 +157,10 @@ fn all_registers_survive_an_interrupt() {
 }
 
 fn log_and_count() {
-    kernel::info!("from the handler, shot {=u32}", SHOTS.load(Ordering::Relaxed));
+    kernel::info!(
+        "from the handler, shot {=u32}",
+        SHOTS.load(Ordering::Relaxed)
+    );
     count();
     if SHOTS.load(Ordering::Relaxed) < 20 {
         timer::arm(timer::ticks() + timer::frequency_hz() / 5000);
@@ -153,6 +173,9 @@ fn a_handler_logs_while_the_app_logs() {
     while SHOTS.load(Ordering::Relaxed) < 20 {
         kernel::info!("from the app, at {=u64} ticks", timer::ticks());
         kernel::println!("and as text");
-        assert!(timer::ticks() < deadline, "the handler was not called often enough");
+        assert!(
+            timer::ticks() < deadline,
+            "the handler was not called often enough"
+        );
     }
 }

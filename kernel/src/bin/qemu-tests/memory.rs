@@ -36,8 +36,9 @@ fn the_types_of_alloc_work() {
     let boxed = Box::new([7_u64; 100]);
     let mut list: Vec<u32> = (0..10_000).collect();
     list.extend(0..100);
-    let map: BTreeMap<u32, String> =
-        (0..200).map(|key| (key, alloc::format!("value {key}"))).collect();
+    let map: BTreeMap<u32, String> = (0..200)
+        .map(|key| (key, alloc::format!("value {key}")))
+        .collect();
     assert_eq!(boxed.iter().sum::<u64>(), 700);
     assert_eq!(list.len(), 10_100);
     assert_eq!(map[&123], "value 123");
@@ -58,11 +59,10 @@ fn every_size_holds_what_was_written() {
         // SAFETY: written above, and nobody else's.
         let bytes = unsafe { core::slice::from_raw_parts(object.as_ptr(), size) };
         assert!(bytes.iter().all(|&byte| byte == stamp), "{size} bytes");
+        // SAFETY: live.
+        assert!(unsafe { ksize(object) } >= size);
         // SAFETY: allocated above, freed once.
-        unsafe {
-            assert!(ksize(object) >= size);
-            kfree(object);
-        }
+        unsafe { kfree(object) };
     }
 }
 
@@ -97,7 +97,9 @@ fn zeroed_memory_is_zero() {
 
 fn a_cache_hands_out_aligned_objects() {
     static CACHE: Cache = Cache::new("test-192", 192, 64);
-    let objects: Vec<_> = (0..100).map(|_| CACHE.alloc(Gfp::KERNEL).expect("memory")).collect();
+    let objects: Vec<_> = (0..100)
+        .map(|_| CACHE.alloc(Gfp::KERNEL).expect("memory"))
+        .collect();
     for object in objects {
         assert!(object.as_ptr().is_aligned_to_bytes(64));
         // SAFETY: came from this cache, freed once.
@@ -120,7 +122,9 @@ fn frames_of_every_order_are_aligned_and_come_back() {
     for order in Order::all() {
         let block = frames::alloc(order, Gfp::KERNEL | Gfp::ZERO).expect("memory");
         assert!(block.is_aligned_to(order));
-        let start = LinearMap::kernel().to_virt(block.address()).as_mut_ptr::<u64>();
+        let start = LinearMap::kernel()
+            .to_virt(block.address())
+            .as_mut_ptr::<u64>();
         // SAFETY: the block is ours, and the linear map covers it.
         let words = unsafe { core::slice::from_raw_parts_mut(start, 512 << order.get()) };
         assert!(words.iter().all(|&word| word == 0), "{order:?}");
@@ -130,7 +134,10 @@ fn frames_of_every_order_are_aligned_and_come_back() {
     assert_eq!(free_frames(), before);
     let block = frames::alloc(Order::ZERO, Gfp::KERNEL).expect("memory");
     frames::free(block, Order::ZERO).expect("just allocated");
-    assert!(frames::free(block, Order::ZERO).is_err(), "a frame freed twice");
+    assert!(
+        frames::free(block, Order::ZERO).is_err(),
+        "a frame freed twice"
+    );
 }
 
 fn dma_memory_is_within_reach() {
@@ -153,7 +160,12 @@ fn a_vmalloc_area_is_one_range_of_scattered_frames() {
         for (index, byte) in (0_u8..=255).cycle().zip(slice.iter_mut()) {
             *byte = index;
         }
-        assert!((0_u8..=255).cycle().zip(slice.iter()).all(|(index, &byte)| index == byte));
+        assert!(
+            (0_u8..=255)
+                .cycle()
+                .zip(slice.iter())
+                .all(|(index, &byte)| index == byte)
+        );
         // SAFETY: allocated above, freed once.
         unsafe { vfree(area) }.expect("no interrupt is handled here");
     }
@@ -175,7 +187,10 @@ fn running_out_of_frames_is_an_error_and_everything_comes_back() {
             last = Some(block);
             count += order.frames();
         }
-        assert!(count > before / 2, "{order:?}: only {count} of {before} frames");
+        assert!(
+            count > before / 2,
+            "{order:?}: only {count} of {before} frames"
+        );
         while let Some(block) = last {
             // SAFETY: written above.
             let next = unsafe { word(block).read() };

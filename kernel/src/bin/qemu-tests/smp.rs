@@ -89,7 +89,10 @@ fn churn() {
         for object in [given, taken].into_iter().filter_map(NonNull::new) {
             // SAFETY: at least eight bytes, written by its allocator before it was handed over.
             let bytes = unsafe { object.cast::<[u8; 8]>().read() };
-            assert!(bytes.iter().all(|&byte| byte == bytes[0]), "an object has two owners");
+            assert!(
+                bytes.iter().all(|&byte| byte == bytes[0]),
+                "an object has two owners"
+            );
             // SAFETY: swapped out, so it is this core's alone; freed once.
             unsafe { kfree(object) };
         }
@@ -98,9 +101,10 @@ fn churn() {
 
 fn cores_allocate_at_once_and_free_each_other_s_objects() {
     on_every_core(churn);
-    for object in HANDED_OVER.iter().filter_map(|slot| {
-        NonNull::new(slot.swap(core::ptr::null_mut(), Ordering::AcqRel))
-    }) {
+    for object in HANDED_OVER
+        .iter()
+        .filter_map(|slot| NonNull::new(slot.swap(core::ptr::null_mut(), Ordering::AcqRel)))
+    {
         // SAFETY: the last object of a core, which nobody took.
         unsafe { kfree(object) };
     }

@@ -63,7 +63,10 @@ pub(crate) fn app() -> ExitCode {
 }
 
 fn list() {
-    for Test { name, faults_with, .. } in all() {
+    for Test {
+        name, faults_with, ..
+    } in all()
+    {
         console::control(&Control::Test { name, faults_with });
     }
 }

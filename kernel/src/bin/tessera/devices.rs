@@ -1,4 +1,5 @@
 //! Devices that read and write memory by themselves: a Pi's DMA engine, and a virtio disk.
+#![allow(unsafe_code, reason = "says where the DMA engine is")]
 
 use crate::tour::{Stop, because};
 use alloc::{format, string::String};
@@ -17,26 +18,38 @@ pub(crate) fn dma() -> Stop {
         return Ok(String::from("no DMA engine on this board"));
     };
     let mut source = because("source", dma::alloc(&DEVICE, u64::from(COPY_BYTES_MAX)))?;
-    let mut destination = because("destination", dma::alloc(&DEVICE, u64::from(COPY_BYTES_MAX)))?;
+    let mut destination = because(
+        "destination",
+        dma::alloc(&DEVICE, u64::from(COPY_BYTES_MAX)),
+    )?;
     let pattern = (0_u8..=250).cycle();
-    source.as_mut_slice().iter_mut().zip(pattern.clone()).for_each(|(byte, value)| *byte = value);
+    source
+        .as_mut_slice()
+        .iter_mut()
+        .zip(pattern.clone())
+        .for_each(|(byte, value)| *byte = value);
     destination.as_mut_slice().fill(0);
 
     let channel = registers.channels.trailing_zeros();
     let mut engine = because("DMA engine", engine_at(registers.base, channel))?;
     let source = source.give(Direction::ToDevice);
     let mut destination = destination.give(Direction::FromDevice);
-    because("copy", engine.copy(&source, &mut destination, COPY_BYTES_MAX))?;
+    because(
+        "copy",
+        engine.copy(&source, &mut destination, COPY_BYTES_MAX),
+    )?;
     let bus = destination.bus_address();
     let (source, destination) = (source.take(), destination.take());
     if source.as_slice() != destination.as_slice() {
         return Err(String::from("the copy differs"));
     }
     let kib = COPY_BYTES_MAX >> 10;
-    Ok(format!("channel {channel} copied {kib} KiB to bus address {:#x}, verified", bus.get()))
+    Ok(format!(
+        "channel {channel} copied {kib} KiB to bus address {:#x}, verified",
+        bus.get()
+    ))
 }
 
-#[allow(unsafe_code, reason = "says where the engine is")]
 fn engine_at(base: u64, channel: u32) -> Result<Engine, dma::bcm2835::CopyError> {
     // SAFETY: the board says that the engine is there and that the channel is ours, and this is the
     // only driver of it.
@@ -68,9 +81,14 @@ pub(crate) fn disk() -> Stop {
             return Err(format!("sector {number} is not what the host wrote"));
         }
     }
-    sector.iter_mut().zip(pattern(WRITTEN_PATTERN)).for_each(|(byte, value)| *byte = value);
+    sector
+        .iter_mut()
+        .zip(pattern(WRITTEN_PATTERN))
+        .for_each(|(byte, value)| *byte = value);
     because("writing", disk.write_blocks(WRITTEN_SECTOR, &sector))?;
     because("flushing", disk.flush())?;
     let sectors = disk.capacity();
-    Ok(format!("{READ_SECTORS} of {sectors} sectors verified, sector {WRITTEN_SECTOR} written"))
+    Ok(format!(
+        "{READ_SECTORS} of {sectors} sectors verified, sector {WRITTEN_SECTOR} written"
+    ))
 }

@@ -30,9 +30,12 @@ use kernel::{
 /// What a stop has to say, or why it failed.
 pub(crate) type Stop = Result<String, String>;
 
+/// A stop and its name.
+type Named = (&'static str, fn() -> Stop);
+
 pub(crate) fn app() -> ExitCode {
     layout();
-    let stops: [(&str, fn() -> Stop); 9] = [
+    let stops: [Named; 9] = [
         ("frames", page_frames),
         ("kmalloc", objects),
         ("cache", cache),
@@ -44,7 +47,10 @@ pub(crate) fn app() -> ExitCode {
         ("disk", devices::disk),
     ];
     println!("Tour:");
-    let failed = stops.into_iter().filter(|(name, stop)| !take(name, *stop)).count();
+    let failed = stops
+        .into_iter()
+        .filter(|(name, stop)| !take(name, *stop))
+        .count();
     reports();
     costs();
     println!("{} stops, {failed} failed", stops.len());
@@ -53,7 +59,13 @@ pub(crate) fn app() -> ExitCode {
 
 fn reports() {
     if let Some(frames) = frames::global() {
-        println!("\n{}", MemInfo { frames, slab: &SLAB });
+        println!(
+            "\n{}",
+            MemInfo {
+                frames,
+                slab: &SLAB
+            }
+        );
         println!("{}", BuddyInfo(frames));
     }
     println!("{}", SlabInfo(&SLAB));
@@ -83,7 +95,11 @@ fn take(name: &str, stop: fn() -> Stop) -> bool {
 }
 
 fn costs() {
-    let unit = if kernel::arch::pmu::is_present() { "cycles" } else { "no PMU" };
+    let unit = if kernel::arch::pmu::is_present() {
+        "cycles"
+    } else {
+        "no PMU"
+    };
     println!("Boot by phase ({unit}; instructions under icount):");
     for (name, cost) in boot::phases() {
         println!("  {name:<12} {cost:>12}");
@@ -96,7 +112,11 @@ pub(crate) fn because<T, E: Display>(what: &str, result: Result<T, E>) -> Result
 }
 
 fn check(holds: bool, otherwise: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(String::from(otherwise)) }
+    if holds {
+        Ok(())
+    } else {
+        Err(String::from(otherwise))
+    }
 }
 
 fn page_frames() -> Stop {
@@ -105,7 +125,9 @@ fn page_frames() -> Stop {
     let mut blocks = Vec::new();
     for order in Order::all() {
         let block = because("a block", frames::alloc(order, Gfp::KERNEL | Gfp::ZERO))?;
-        let first = LinearMap::kernel().to_virt(block.address()).as_mut_ptr::<u64>();
+        let first = LinearMap::kernel()
+            .to_virt(block.address())
+            .as_mut_ptr::<u64>();
         // SAFETY: the block is ours, and the linear map covers it.
         check(unsafe { first.read() } == 0, "a zeroed block is not zero")?;
         blocks.push((block, order));
@@ -115,7 +137,9 @@ fn page_frames() -> Stop {
         because("giving a block back", frames::free(block, order))?;
     }
     check(before - during >= 2047, "the blocks were not taken")?;
-    Ok(format!("orders 0 to 10 taken, zeroed and given back, {before} frames free"))
+    Ok(format!(
+        "orders 0 to 10 taken, zeroed and given back, {before} frames free"
+    ))
 }
 
 fn objects() -> Stop {
@@ -123,17 +147,25 @@ fn objects() -> Stop {
     for shift in 3..=22 {
         let bytes: usize = 1 << shift;
         let object = because("kmalloc", kmalloc(bytes, Gfp::KERNEL))?;
-        // SAFETY: allocated just now, that long; given up to krealloc, whose result is freed once.
-        unsafe {
-            object.write_bytes(0x5a, bytes);
-            largest = ksize(object);
-            let object = because("krealloc", krealloc(Some(object), bytes / 2 + 1, Gfp::KERNEL))?;
-            let kept = object.add(bytes / 2).read() == 0x5a;
-            kfree(object);
-            check(kept, "krealloc lost the contents")?;
-        }
+        // SAFETY: allocated just now, that long.
+        unsafe { object.write_bytes(0x5a, bytes) };
+        // SAFETY: live.
+        largest = unsafe { ksize(object) };
+        // SAFETY: live, and given up for what is returned.
+        let object = unsafe { krealloc(Some(object), bytes / 2 + 1, Gfp::KERNEL) };
+        let object = because("krealloc", object)?;
+        // SAFETY: inside the object.
+        let last = unsafe { object.add(bytes / 2) };
+        // SAFETY: written before it was reallocated.
+        let kept = unsafe { last.read() } == 0x5a;
+        // SAFETY: live, freed once.
+        unsafe { kfree(object) };
+        check(kept, "krealloc lost the contents")?;
     }
-    Ok(format!("8 B to {} KiB, each reallocated, contents kept", largest >> 10))
+    Ok(format!(
+        "8 B to {} KiB, each reallocated, contents kept",
+        largest >> 10
+    ))
 }
 
 static TOUR_CACHE: Cache = Cache::new("tour-200", 200, 8);
@@ -143,21 +175,32 @@ fn cache() -> Stop {
     for _ in 0..100 {
         taken.push(because("an object", TOUR_CACHE.alloc(Gfp::KERNEL))?);
     }
-    let distinct = taken.iter().collect::<alloc::collections::BTreeSet<_>>().len();
+    let distinct = taken
+        .iter()
+        .collect::<alloc::collections::BTreeSet<_>>()
+        .len();
     for object in taken {
         // SAFETY: came from this cache, freed once.
         unsafe { TOUR_CACHE.free(object) };
     }
     check(distinct == 100, "an object was handed out twice")?;
-    Ok(String::from("100 objects of 200 bytes, all different, given back"))
+    Ok(String::from(
+        "100 objects of 200 bytes, all different, given back",
+    ))
 }
 
 fn collections() -> Stop {
     let words: BTreeMap<usize, String> =
         (0..500).map(|key| (key, format!("value {key}"))).collect();
     let bytes: usize = words.values().map(String::len).sum();
-    check(bytes == 4_390 && words[&77] == "value 77", "a collection lost something")?;
-    Ok(format!("a BTreeMap of {} strings, {bytes} bytes", words.len()))
+    check(
+        bytes == 4_390 && words[&77] == "value 77",
+        "a collection lost something",
+    )?;
+    Ok(format!(
+        "a BTreeMap of {} strings, {bytes} bytes",
+        words.len()
+    ))
 }
 
 fn virtual_areas() -> Stop {
@@ -165,8 +208,14 @@ fn virtual_areas() -> Stop {
     let area = because("vmalloc", vmalloc(length as u64))?;
     // SAFETY: the area is ours, and that long.
     let bytes = unsafe { core::slice::from_raw_parts_mut(area.as_ptr(), length) };
-    bytes.iter_mut().zip((0_u8..=250).cycle()).for_each(|(byte, value)| *byte = value);
-    let kept = bytes.iter().zip((0_u8..=250).cycle()).all(|(&byte, value)| byte == value);
+    bytes
+        .iter_mut()
+        .zip((0_u8..=250).cycle())
+        .for_each(|(byte, value)| *byte = value);
+    let kept = bytes
+        .iter()
+        .zip((0_u8..=250).cycle())
+        .all(|(&byte, value)| byte == value);
     // SAFETY: allocated above, freed once.
     because("vfree", unsafe { vfree(area) })?;
     check(kept, "the area lost its contents")?;
@@ -182,21 +231,35 @@ fn shot() {
 }
 
 fn interrupts() -> Stop {
-    check(interrupt::on_timer(shot), "the controller has no timer interrupt")?;
+    check(
+        interrupt::on_timer(shot),
+        "the controller has no timer interrupt",
+    )?;
     timer::arm(timer::ticks() + timer::frequency_hz() / 1000);
     let deadline = timer::ticks() + timer::frequency_hz() * 5;
     while SHOTS.load(Ordering::Relaxed) < 3 && timer::ticks() < deadline {
         kernel::arch::cpu::yield_now();
     }
-    check(SHOTS.load(Ordering::Relaxed) == 3, "no interrupt within five seconds")?;
+    check(
+        SHOTS.load(Ordering::Relaxed) == 3,
+        "no interrupt within five seconds",
+    )?;
     let khz = timer::frequency_hz() / 1000;
-    Ok(format!("3 interrupts a millisecond apart, timer at {khz} kHz"))
+    Ok(format!(
+        "3 interrupts a millisecond apart, timer at {khz} kHz"
+    ))
 }
 
 fn programs_run() -> Stop {
     let hello = because("hello", user::run(&programs::hello()))?;
-    check(hello == Outcome::Exited(HELLO_CODE), &format!("hello {hello}"))?;
+    check(
+        hello == Outcome::Exited(HELLO_CODE),
+        &format!("hello {hello}"),
+    )?;
     let probe = because("probe", user::run(&programs::probe()))?;
-    check(matches!(probe, Outcome::Killed(_)), &format!("probe {probe}"))?;
+    check(
+        matches!(probe, Outcome::Killed(_)),
+        &format!("probe {probe}"),
+    )?;
     Ok(format!("hello {hello}; probe {probe}"))
 }

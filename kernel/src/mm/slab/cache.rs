@@ -217,16 +217,16 @@ impl<'f> SlabAllocator<'f> {
         };
         let mut slabs = self.slot(cache).slabs.lock();
         for _ in 0..objects {
-            let address = match list.pop() {
+            let given = match list.pop() {
                 Popped::Empty => return,
+                Popped::Broken(object) => Err(Broken(object.address())),
                 Popped::Object(object) => match context.find(object.address()) {
-                    Some((head, index)) => {
-                        slabs.give(&context, head, index, object);
-                        continue;
-                    }
-                    None => object.address(),
+                    Some(place) => slabs.give(&context, place, object),
+                    None => Err(Broken(object.address())),
                 },
-                Popped::Broken(object) => object.address(),
+            };
+            let Err(Broken(address)) = given else {
+                continue;
             };
             drop(slabs);
             self.die(cache, address);

@@ -114,23 +114,18 @@ impl Object {
         self.0.cast()
     }
 
-    #[inline]
-    fn links(&self) -> Links {
-        // SAFETY: by invariant 1 the memory is there and ours.
-        unsafe { self.0.read() }
-    }
-
-    #[inline]
-    fn set_links(&self, links: Links) {
-        // SAFETY: by invariant 1 the memory is there and ours.
-        unsafe { self.0.write(links) }
-    }
-
-    /// The key that would make a seal of what stands in the object.
+    /// The key that would make a seal of what stands in an object that a caller gives back.
     #[inline]
     pub(super) fn key(&self) -> u64 {
-        let links = self.links();
-        links.next ^ links.seal ^ self.address().get()
+        let [next, seal] = [0, 1].map(|word| {
+            // SAFETY: by invariant 1 both words are there and ours.
+            let word = unsafe { self.0.cast::<u64>().add(word) };
+            // The caller may never have written it. Volatile, so that the compiler, which may know
+            // that, has to take what is there for a value.
+            // SAFETY: as above.
+            unsafe { word.read_volatile() }
+        });
+        next ^ seal ^ self.address().get()
     }
 
     /// Whether [`key`](Self::key) can be a key at all: rarely so for an object in use.
@@ -143,21 +138,26 @@ impl Object {
     #[inline]
     pub(super) fn seal(&self, next: u64, key: u64) {
         let seal = self.address().get() ^ next ^ key;
-        self.set_links(Links { next, seal });
+        // SAFETY: by invariant 1 the memory is there and ours.
+        unsafe { self.0.write(Links { next, seal }) };
     }
 
     /// Its successor on the list with that key; `None` if it does not say that it is on it.
     #[inline]
     pub(super) fn sealed_next(&self, key: u64) -> Option<u64> {
-        let next = self.links().next;
-        (self.key() == key).then_some(next)
+        // SAFETY: by invariant 1 the memory is there and ours; all of it was written when the object
+        // was put on the list.
+        let Links { next, seal } = unsafe { self.0.read() };
+        (next ^ seal ^ self.address().get() == key).then_some(next)
     }
 
     /// Breaks the seal, whatever it was: the object is on no list.
     #[inline]
     pub(super) fn unseal(&self) {
-        let next = self.links().next;
-        self.set_links(Links { next, seal: 0 });
+        // SAFETY: by invariant 1 both words are there and ours.
+        let seal = unsafe { self.0.cast::<u64>().add(1) };
+        // SAFETY: as above.
+        unsafe { seal.write(0) };
     }
 }
 

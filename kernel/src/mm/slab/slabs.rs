@@ -148,16 +148,19 @@ impl Slabs {
         Ok(Some(object))
     }
 
-    /// Takes back the object numbered `index` of the slab at `head`, which was taken from it.
+    /// Takes back the object numbered `index` of the slab at `head`. An error if none of that slab is
+    /// out: it is back already, and was overwritten since.
     pub(super) fn give(
         &mut self,
         context: &Context<'_, '_>,
-        head: Pfn,
-        index: u16,
+        (head, index): (Pfn, u16),
         object: Object,
-    ) {
+    ) -> Result<(), Broken> {
         let frame = context.frame(head);
         let mut state = frame.slab();
+        if state.in_use == 0 {
+            return Err(Broken(object.address()));
+        }
         object.seal(u64::from(state.free), slab_key(head));
         let was_full = state.in_use == context.geometry.capacity;
         state.free = index;
@@ -180,6 +183,7 @@ impl Slabs {
                 }
             }
         }
+        Ok(())
     }
 
     /// Makes a slab.
