@@ -20,11 +20,12 @@
 )]
 
 use super::addr::{LinearMap, PhysAddr};
-use crate::sync::percpu;
+use crate::sync::{irq, percpu};
 use core::{
     alloc::{GlobalAlloc, Layout},
     fmt,
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::{Deref, DerefMut, Range},
     ptr::NonNull,
     slice,
@@ -201,15 +202,19 @@ critical_section::set_impl!(CriticalSection);
 static HOLDER: AtomicUsize = AtomicUsize::new(0);
 /// In a restore state: this section is inside another one of the same core.
 const NESTED: u64 = 1;
+/// In a restore state: interrupts were not masked.
+const UNMASK: u64 = 2;
 
 // SAFETY: `acquire` masks interrupts on this core and waits until no other core is inside; `release`
 // undoes both in the opposite order, but for a section inside another one.
 unsafe impl critical_section::Impl for CriticalSection {
     unsafe fn acquire() -> u64 {
-        let saved = interrupts::save_and_mask();
+        let state = if irq::is_masked() { 0 } else { UNMASK };
+        // Until `release`.
+        let _masked = ManuallyDrop::new(irq::mask());
         let me = percpu::cpu() + 1;
         if HOLDER.load(Relaxed) == me {
-            return saved | NESTED;
+            return state | NESTED;
         }
         while HOLDER
             .compare_exchange_weak(0, me, Acquire, Relaxed)
@@ -217,39 +222,18 @@ unsafe impl critical_section::Impl for CriticalSection {
         {
             <crate::sync::lock::Relax as spin::RelaxStrategy>::relax();
         }
-        saved
+        state
     }
 
     unsafe fn release(state: u64) {
         if state & NESTED == 0 {
             HOLDER.store(0, Release);
         }
-        interrupts::restore(state & !NESTED);
+        #[cfg(target_os = "none")]
+        if state & UNMASK != 0 {
+            crate::arch::irq::unmask();
+        }
     }
-}
-
-#[cfg(target_os = "none")]
-mod interrupts {
-    use aarch64_cpu::registers::{DAIF, Readable, Writeable};
-
-    /// Bits of DAIF besides the four masks (6 to 9) are 0, bit 0 among them (Arm ARM C5.2.3).
-    pub(super) fn save_and_mask() -> u64 {
-        let saved = DAIF.get();
-        let _masked = crate::arch::irq::save_and_mask();
-        saved
-    }
-
-    pub(super) fn restore(saved: u64) {
-        DAIF.set(saved);
-    }
-}
-
-#[cfg(not(target_os = "none"))]
-mod interrupts {
-    pub(super) const fn save_and_mask() -> u64 {
-        0
-    }
-    pub(super) const fn restore(_saved: u64) {}
 }
 
 #[cfg(test)]

@@ -206,11 +206,10 @@ impl<'t> Buddy<'t> {
     /// [`FrameError::OutOfMemory`].
     pub fn alloc(&mut self, order: Order) -> Result<Pfn, FrameError> {
         let large_enough = self.available >> order.get() << order.get();
-        if large_enough == 0 {
+        let Some(mut found) = Order::lowest_of(large_enough) else {
             let free_frames = self.free;
             return Err(FrameError::OutOfMemory { order, free_frames });
-        }
-        let mut found = Order::lowest_of(large_enough).expect("a bit is set");
+        };
         let pfn = self.lists[found.index()].first().expect("its bit is set");
         self.unlink(pfn, found);
         while let Some(half) = found.smaller().filter(|half| *half >= order) {
@@ -230,27 +229,30 @@ impl<'t> Buddy<'t> {
     /// All but [`FrameError::OutOfMemory`] and [`FrameError::NotReady`]: the block was not allocated
     /// here like this.
     pub fn free(&mut self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
-        self.check(pfn, order)?;
+        if !self.span.contains(&pfn) {
+            return Err(FrameError::NotManaged(pfn));
+        }
+        if !self.table.at(pfn).is_head(Kind::Allocated, order) {
+            return Err(self.why_not(pfn, order));
+        }
         self.free += order.frames();
         self.insert_merged(pfn, order);
         Ok(())
     }
 
-    fn check(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
-        if !self.span.contains(&pfn) {
-            return Err(FrameError::NotManaged(pfn));
-        }
+    /// Why `pfn`, in the span, cannot be freed as a block of `order`.
+    #[cold]
+    fn why_not(&self, pfn: Pfn, order: Order) -> FrameError {
         let head = self.table.at(pfn);
         match head.kind() {
-            Kind::Allocated if head.order() == order => Ok(()),
-            Kind::Allocated => Err(FrameError::WrongOrder {
+            Kind::Allocated => FrameError::WrongOrder {
                 pfn,
                 given: order,
                 actual: head.order(),
-            }),
-            Kind::Free => Err(FrameError::DoubleFree(pfn)),
-            Kind::Large | Kind::Slab | Kind::SlabTail => Err(FrameError::InUse(pfn)),
-            Kind::None => Err(self.why_no_head(pfn, order)),
+            },
+            Kind::Free => FrameError::DoubleFree(pfn),
+            Kind::Large | Kind::Slab | Kind::SlabTail => FrameError::InUse(pfn),
+            Kind::None => self.why_no_head(pfn, order),
         }
     }
 
@@ -296,10 +298,7 @@ impl<'t> Buddy<'t> {
     }
 
     fn is_free(&self, pfn: Pfn, order: Order) -> bool {
-        self.span.contains(&pfn) && {
-            let frame = self.table.at(pfn);
-            frame.kind() == Kind::Free && frame.order() == order
-        }
+        self.span.contains(&pfn) && self.table.at(pfn).is_head(Kind::Free, order)
     }
 
     fn link(&mut self, pfn: Pfn, order: Order) {

@@ -104,7 +104,7 @@ impl Frame {
             3 => Kind::Large,
             4 => Kind::Slab,
             5 => Kind::SlabTail,
-            kind => unreachable!("frame of kind {kind}"),
+            kind => corrupt(kind),
         }
     }
 
@@ -114,6 +114,12 @@ impl Frame {
         #[expect(clippy::cast_possible_truncation, reason = "one byte is meant")]
         let raw = (self.head.load(Relaxed) >> 8) as u8;
         Order::new(raw).unwrap_or(Order::MAX)
+    }
+
+    /// Whether it is the head of a block of that kind and order.
+    #[inline]
+    pub fn is_head(&self, kind: Kind, order: Order) -> bool {
+        self.head.load(Relaxed) == head(kind, order)
     }
 
     /// Makes it a frame of no state: not a head.
@@ -201,6 +207,12 @@ impl Frame {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn corrupt(kind: u64) -> ! {
+    panic!("the frame table is overwritten: a frame of kind {kind}");
+}
+
 const fn head(kind: Kind, order: Order) -> u64 {
     kind as u64 | (order.get() as u64) << 8
 }
@@ -284,6 +296,10 @@ impl List {
 
     pub(super) fn first(&self) -> Option<Pfn> {
         self.first.pfn()
+    }
+
+    pub(super) fn last(&self) -> Option<Pfn> {
+        self.last.pfn()
     }
 
     pub(super) fn push_front(&mut self, table: &Table<'_>, pfn: Pfn) {

@@ -29,6 +29,7 @@ use super::buddy::Violation;
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
 use super::gfp::Gfp;
+use super::warnings::Warnings;
 use super::zone::{Zone, ZoneKind, ZoneLimits, ZoneStatistics};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -43,6 +44,7 @@ pub struct Frames<'t> {
     table: Table<'t>,
     zones: [Zone<'t>; ZoneKind::COUNT],
     failures: AtomicU64,
+    warnings: Warnings,
     faults: FaultInjection,
 }
 
@@ -66,6 +68,7 @@ impl<'t> Frames<'t> {
             table,
             zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, limits)),
             failures: AtomicU64::new(0),
+            warnings: Warnings::new(),
             faults: FaultInjection::new(),
         }
     }
@@ -90,21 +93,35 @@ impl<'t> Frames<'t> {
     /// [`FrameError::OutOfMemory`].
     pub fn alloc(&self, order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
         let highest = ZoneKind::highest_for(gfp) as usize;
-        let mut zones = self.zones[..=highest].iter().rev();
+        let zones = self.zones[..=highest].iter().rev();
+        let mut zones = zones.filter(|zone| !zone.span().is_empty());
         let block = if self.faults.strikes() {
             None
         } else {
             zones.find_map(|zone| zone.alloc(order).ok())
         };
-        let Some(pfn) = block else {
-            self.failures.fetch_add(1, Relaxed);
-            let free_frames = self.free_frames();
-            return Err(FrameError::OutOfMemory { order, free_frames });
-        };
+        let pfn = block.ok_or_else(|| self.exhausted(order, gfp))?;
         if gfp.contains(Gfp::ZERO) {
             self.clear(pfn, order);
         }
         Ok(pfn)
+    }
+
+    /// Counts a request that failed, and says so in the log.
+    #[cold]
+    #[inline(never)]
+    fn exhausted(&self, order: Order, gfp: Gfp) -> FrameError {
+        self.failures.fetch_add(1, Relaxed);
+        let free_frames = self.free_frames();
+        if self.warnings.is_due(gfp) {
+            crate::log::warn!(
+                "no block of {=u32} frames with flags {=u32:#x}: {=u32} frames are free",
+                order.frames(),
+                gfp.bits(),
+                free_frames
+            );
+        }
+        FrameError::OutOfMemory { order, free_frames }
     }
 
     /// Gives back a block with the order it was allocated with.

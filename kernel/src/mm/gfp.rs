@@ -10,7 +10,8 @@ bitflags::bitflags! {
         const DMA32 = 1 << 1;
         /// Fill with zeros.
         const ZERO = 1 << 2;
-        /// Say nothing in the log when the allocation fails.
+        /// Say nothing in the log when the allocation fails. Without it the 1st, 2nd, 4th, 8th …
+        /// failure is told, with what was asked and what was left.
         const NOWARN = 1 << 3;
         /// The caller may wait for memory to be reclaimed; without it, none is.
         const DIRECT_RECLAIM = 1 << 4;

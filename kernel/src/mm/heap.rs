@@ -17,7 +17,7 @@
 
 use super::gfp::Gfp;
 use super::size_class::{self, SizeClass};
-use super::slab::{SLAB, SlabAllocator, object_at};
+use super::slab::{Object, SLAB, SlabAllocator};
 use crate::sync::irq;
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -51,17 +51,23 @@ impl<'s, 'f> Heap<'s, 'f> {
 
     #[inline(never)]
     fn refill(&self, class: SizeClass) -> *mut u8 {
-        let object = self.0.refill(class.cache(), context());
-        object.map_or(ptr::null_mut(), NonNull::as_ptr)
+        let gfp = context();
+        let object = self.0.refill(class.cache(), gfp);
+        self.or_null(object, class.bytes(), gfp)
     }
 
     #[inline(never)]
     fn alloc_block(&self, layout: Layout, flags: Gfp) -> *mut u8 {
-        if layout.size() == 0 {
-            return ptr::null_mut();
+        let (bytes, gfp) = (block_bytes(layout), context() | flags);
+        self.or_null(self.0.alloc_block(bytes, gfp), bytes, gfp)
+    }
+
+    fn or_null(&self, memory: Option<NonNull<u8>>, bytes: usize, gfp: Gfp) -> *mut u8 {
+        if memory.is_none() {
+            // `GlobalAlloc` has no errors; the log hears of it.
+            self.0.refuse(bytes, gfp);
         }
-        let block = self.0.alloc_block(block_bytes(layout), context() | flags);
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+        memory.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     /// Moves an object whose class or block changes.
@@ -123,7 +129,7 @@ unsafe impl GlobalAlloc for Heap<'_, '_> {
         match class_of(layout) {
             Some(class) => {
                 // SAFETY: the caller gives up an object that `alloc` took from this class.
-                let object = unsafe { object_at(object) };
+                let object = unsafe { Object::new(object) };
                 self.0.free_object(class.cache(), object);
             }
             None => self.0.free_block(object),

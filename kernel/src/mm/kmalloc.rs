@@ -28,7 +28,7 @@ use super::addr::{Order, PAGE_BYTES, VirtAddr};
 use super::frame::{Frame, Kind};
 use super::gfp::Gfp;
 use super::size_class;
-use super::slab::{Misuse, MisuseKind, SLAB, SlabAllocator, die, object_at};
+use super::slab::{Misuse, MisuseKind, Object, SLAB, SlabAllocator, die};
 use core::{fmt, ptr::NonNull};
 
 /// What a request for no bytes gets: never null, aligned to 16, and faults when it is used.
@@ -98,44 +98,58 @@ impl SlabAllocator<'_> {
     /// [`AllocError`]; nothing was changed.
     #[inline]
     pub fn kmalloc(&self, bytes: usize, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
-        let memory = match size_class::of(bytes) {
-            Some(class) if !gfp.intersects(SPECIAL) => self.alloc_object(class.cache(), gfp),
-            _ => self.kmalloc_special(bytes, gfp),
-        };
-        memory.ok_or_else(|| self.why_not(bytes))
+        if let Some(class) = size_class::of(bytes)
+            && !gfp.intersects(SPECIAL)
+            && let Some(object) = self.pop_object(class.cache())
+        {
+            return Ok(object);
+        }
+        self.kmalloc_slowly(bytes, gfp)
     }
 
     #[inline(never)]
-    fn kmalloc_special(&self, bytes: usize, gfp: Gfp) -> Option<NonNull<u8>> {
-        match size_class::of(bytes) {
+    fn kmalloc_slowly(&self, bytes: usize, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
+        let memory = match size_class::of(bytes) {
             Some(class) if !gfp.intersects(ZONES) => {
-                let object = self.alloc_object(class.cache(), gfp)?;
-                // SAFETY: the object has the class's bytes, and is ours until it is returned.
-                unsafe { object.write_bytes(0, bytes) };
-                Some(object)
+                let object = self.alloc_object(class.cache(), gfp);
+                if let Some(object) = object.filter(|_| gfp.contains(Gfp::ZERO)) {
+                    // SAFETY: the object has the class's bytes, and is ours until it is returned.
+                    unsafe { object.write_bytes(0, bytes) };
+                }
+                object
             }
             None if bytes == 0 => self.frames.get().map(|_| ZERO_SIZE),
             _ => self.alloc_block(bytes, gfp),
-        }
+        };
+        memory.ok_or_else(|| self.refuse(bytes, gfp))
     }
 
     /// Takes a block for `bytes`, at least 1, aligned to its own size.
     pub(super) fn alloc_block(&self, bytes: usize, gfp: Gfp) -> Option<NonNull<u8>> {
         let order = Order::holding(bytes as u64)?;
         let frames = self.frames.get()?;
-        let mut block = frames.alloc(order, gfp);
+        let quietly = gfp | Gfp::NOWARN;
+        let mut block = frames.alloc(order, quietly);
         if block.is_err() && gfp.contains(Gfp::DIRECT_RECLAIM) && self.shrink() > 0 {
-            block = frames.alloc(order, gfp);
+            block = frames.alloc(order, quietly);
         }
         let pfn = block.ok()?;
         frames.table().at(pfn).set_head(Kind::Large, order);
         NonNull::new(frames.linear().to_virt(pfn.address()).as_mut_ptr())
     }
 
-    /// Why `bytes` were not to be had just now.
+    /// Why `bytes` were not to be had just now; the log hears of it too.
     #[cold]
     #[inline(never)]
-    pub(super) fn why_not(&self, bytes: usize) -> AllocError {
+    pub(super) fn refuse(&self, bytes: usize, gfp: Gfp) -> AllocError {
+        if self.warnings.is_due(gfp) {
+            crate::log::warn!(
+                "no {=usize} bytes with flags {=u32:#x}: {=u32} frames are free",
+                bytes,
+                gfp.bits(),
+                self.frames.get().map_or(0, |frames| frames.free_frames())
+            );
+        }
         match self.frames.get() {
             _ if Order::holding(bytes as u64).is_none() => AllocError::TooLarge { bytes },
             None => AllocError::NotReady { bytes },
@@ -154,14 +168,25 @@ impl SlabAllocator<'_> {
     #[inline]
     pub unsafe fn kfree(&self, memory: NonNull<u8>) {
         // SAFETY: the caller gives it up; what is no object comes back untouched.
-        let object = unsafe { object_at(memory) };
-        if let Err(object) = self.free_any(object) {
-            self.free_block(object.into_raw());
+        let object = unsafe { Object::new(memory) };
+        if let Err(object) = self.push_object(object) {
+            self.kfree_slowly(object);
+        }
+    }
+
+    #[inline(never)]
+    fn kfree_slowly(&self, object: Object) {
+        let entry = self
+            .frames
+            .get()
+            .and_then(|frames| frames.frame_at(object.address()));
+        match entry.and_then(Frame::slab_cache) {
+            Some(cache) => self.free_closely(cache, object),
+            None => self.free_block(object.into_raw()),
         }
     }
 
     /// Gives back what is no slab object.
-    #[inline(never)]
     pub(super) fn free_block(&self, memory: NonNull<u8>) {
         if memory == ZERO_SIZE {
             return;

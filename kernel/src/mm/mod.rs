@@ -20,7 +20,7 @@
 //! | [`frame`] | the frame table and lists through it | |
 //! | [`buddy`], [`zone`] | blocks of frames; where they may come from | |
 //! | [`frames`] | the frame allocator; the kernel's own | yes |
-//! | [`fault_injection`] | chosen failures, for tests | |
+//! | [`fault_injection`], `warnings` | chosen failures, for tests; which failures the log tells | |
 //! | [`size_class`] | which object size a request gets | |
 //! | [`slab`] | caches of objects | links and edges |
 //! | [`kmalloc`], [`heap`] | memory by the byte, for C-like and for Rust callers | yes |
@@ -58,4 +58,5 @@ pub mod memblock;
 pub mod report;
 pub mod size_class;
 pub mod slab;
+mod warnings;
 pub mod zone;

@@ -101,19 +101,9 @@ fn a_cache_hands_out_aligned_objects() {
         .map(|_| CACHE.alloc(Gfp::KERNEL).expect("memory"))
         .collect();
     for object in objects {
-        assert!(object.as_ptr().is_aligned_to_bytes(64));
+        assert!(object.addr().get().is_multiple_of(64));
         // SAFETY: came from this cache, freed once.
         unsafe { CACHE.free(object) };
-    }
-}
-
-trait AlignedTo {
-    fn is_aligned_to_bytes(self, align: usize) -> bool;
-}
-
-impl AlignedTo for *mut u8 {
-    fn is_aligned_to_bytes(self, align: usize) -> bool {
-        self.addr().is_multiple_of(align)
     }
 }
 

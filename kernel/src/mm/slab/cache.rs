@@ -13,6 +13,7 @@ use crate::mm::addr::VirtAddr;
 use crate::mm::frame::{CacheId, Frame};
 use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
+use crate::mm::warnings::Warnings;
 use crate::sync::{SpinLock, irq};
 use core::{fmt, ptr::NonNull};
 use spin::Once;
@@ -77,6 +78,7 @@ pub struct SlabAllocator<'f> {
     pub(super) lists: CpuLists<'f, MAX_CACHES>,
     pub(super) caches: [Slot; MAX_CACHES],
     pub(super) created: SpinLock<usize>,
+    pub(in crate::mm) warnings: Warnings,
 }
 
 /// What the cores share of a cache.
@@ -103,64 +105,44 @@ impl<'f> SlabAllocator<'f> {
     }
 
     /// Takes an object of `cache`; `None` if there is no memory.
-    #[inline(always)]
     pub(crate) fn alloc_object(&self, cache: CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
-        match self.pop_object(cache) {
-            Some(object) => Some(object),
-            None => self.refill(cache, gfp),
-        }
+        self.pop_object(cache).or_else(|| self.refill(cache, gfp))
     }
 
-    /// Takes an object of `cache` from this core's list; `None` if that is empty.
+    /// Takes an object of `cache` from this core's list; `None` if it is empty, or if what is first
+    /// should not be there: [`refill`](Self::refill) finds out.
     #[inline(always)]
     pub(crate) fn pop_object(&self, cache: CacheId) -> Option<NonNull<u8>> {
         let irq = irq::mask();
         let here = self.lists.here(irq.proof());
         let list = here.list(cache);
-        match list.pop() {
-            Popped::Empty => None,
-            Popped::Object(object)
-                if find(&here.extent(), list.shape(), object.address()).is_some() =>
-            {
-                Some(object.into_raw())
-            }
-            Popped::Object(object) | Popped::Broken(object) => self.die(cache, object.address()),
+        match list.pop(|address| find(&here.extent(), list.shape(), address)) {
+            Popped::Object(object, _) => Some(object.into_raw()),
+            Popped::Empty | Popped::Broken(_) => None,
         }
     }
 
     /// Takes back an object of `cache`, without looking whose it is in the default tier.
     #[inline(always)]
     pub(crate) fn free_object(&self, cache: CacheId, object: Object) {
-        let freed = {
+        let refused = {
             let irq = irq::mask();
-            push(self.lists.local(cache, irq.proof()), cache, object)
+            push(self.lists.local(cache, irq.proof()), object)
         };
-        self.finish(freed);
+        if let Err(object) = refused {
+            self.free_closely(cache, object);
+        }
     }
 
-    /// Takes back an object of any cache; gives it back if it is none.
+    /// Takes back an object of any cache; gives back what is none, and what needs a closer look.
     #[inline(always)]
-    pub(crate) fn free_any(&self, object: Object) -> Result<(), Object> {
-        let freed = {
-            let irq = irq::mask();
-            let here = self.lists.here(irq.proof());
-            let frame = here.extent().entry(object.address());
-            match frame.and_then(Frame::slab_cache) {
-                Some(cache) => push(here.list(cache), cache, object),
-                None => return Err(object),
-            }
-        };
-        self.finish(freed);
-        Ok(())
-    }
-
-    /// What a free leaves to do, with interrupts as they were.
-    #[inline(always)]
-    fn finish(&self, freed: Freed) {
-        match freed {
-            Freed::Done => {}
-            Freed::OverLimit(cache) => self.relieve(cache),
-            Freed::Suspect(cache, object) => self.free_suspect(cache, object),
+    pub(crate) fn push_object(&self, object: Object) -> Result<(), Object> {
+        let irq = irq::mask();
+        let here = self.lists.here(irq.proof());
+        let frame = here.extent().entry(object.address());
+        match frame.and_then(Frame::slab_cache) {
+            Some(cache) => push(here.list(cache), object),
+            None => Err(object),
         }
     }
 
@@ -178,6 +160,12 @@ impl<'f> SlabAllocator<'f> {
         let irq = irq::mask();
         let context = self.context(cache)?;
         let list = self.lists.local(cache, irq.proof());
+        // An interrupt may have freed objects since this core's list was found empty.
+        match list.pop(|address| context.find(address)) {
+            Popped::Object(object, _) => return Some(object.into_raw()),
+            Popped::Broken(address) => self.die(cache, address),
+            Popped::Empty => {}
+        }
         let mut slabs = self.slot(cache).slabs.lock();
         let mut first = slabs.take(&context);
         if let Ok(None) = first {
@@ -188,7 +176,7 @@ impl<'f> SlabAllocator<'f> {
         let mut broken = None;
         for _ in 1..context.geometry.batch {
             match slabs.take(&context) {
-                Ok(Some(object)) => _ = list.push(object),
+                Ok(Some(object)) => list.push(object),
                 Ok(None) => break,
                 Err(Broken(at)) => broken = Some(at),
             }
@@ -203,33 +191,20 @@ impl<'f> SlabAllocator<'f> {
         }
     }
 
-    /// Moves a batch from this core's list back to the slabs.
-    #[inline(never)]
-    fn relieve(&self, cache: CacheId) {
-        let irq = irq::mask();
-        let list = self.lists.local(cache, irq.proof());
-        self.give_back(cache, list, self.describe(cache).geometry.batch);
-    }
-
-    fn give_back(&self, cache: CacheId, list: Local<'_>, objects: u16) {
-        let Some(context) = self.context(cache) else {
-            return;
-        };
+    /// Moves objects from this core's list back to the slabs.
+    fn give_back(&self, context: &Context<'_, '_>, list: Local<'_>, objects: u16) {
+        let cache = context.cache;
         let mut slabs = self.slot(cache).slabs.lock();
         for _ in 0..objects {
-            let given = match list.pop() {
+            let given = match list.pop(|address| context.find(address)) {
                 Popped::Empty => return,
-                Popped::Broken(object) => Err(Broken(object.address())),
-                Popped::Object(object) => match context.find(object.address()) {
-                    Some(place) => slabs.give(&context, place, object),
-                    None => Err(Broken(object.address())),
-                },
+                Popped::Broken(address) => Err(Broken(address)),
+                Popped::Object(object, place) => slabs.give(context, place, object),
             };
-            let Err(Broken(address)) = given else {
-                continue;
-            };
-            drop(slabs);
-            self.die(cache, address);
+            if let Err(Broken(address)) = given {
+                drop(slabs);
+                self.die(cache, address);
+            }
         }
     }
 
@@ -247,7 +222,7 @@ impl<'f> SlabAllocator<'f> {
         let slabs_of = || self.slot(cache).slabs.lock();
         let before = slabs_of().slabs();
         let list = self.lists.local(cache, irq.proof());
-        self.give_back(cache, list, 2 * context.geometry.limit());
+        self.give_back(&context, list, 2 * context.geometry.limit());
         let mut slabs = slabs_of();
         slabs.shrink(&context);
         before.saturating_sub(slabs.slabs())
@@ -294,6 +269,8 @@ impl<'f> SlabAllocator<'f> {
         description.expect("a cache is described before anybody has its number")
     }
 
+    // Inlined, or each caller would copy it twice.
+    #[inline(always)]
     fn context(&self, cache: CacheId) -> Option<Context<'_, 'f>> {
         let geometry = &self.describe(cache).geometry;
         Some(Context {
@@ -305,12 +282,29 @@ impl<'f> SlabAllocator<'f> {
         })
     }
 
-    /// Takes back what may be free already or, in the hardened tier, no object of `cache`.
+    /// Takes back what the fast path did not: there is no room on this core's list, or the object may
+    /// be free already or, in the hardened tier, none of `cache`.
     #[inline(never)]
-    fn free_suspect(&self, cache: CacheId, object: Object) {
-        let address = object.address();
-        let context = self.context(cache);
-        let found = context.as_ref().and_then(|context| context.find(address));
+    pub(crate) fn free_closely(&self, cache: CacheId, object: Object) {
+        let Some(context) = self.context(cache) else {
+            self.report(cache, MisuseKind::InvalidFree, object.address())
+        };
+        if HARDENED || object.may_be_sealed() {
+            self.check_freed(&context, &object);
+        }
+        let irq = irq::mask();
+        let list = self.lists.local(cache, irq.proof());
+        if list.is_full() {
+            self.give_back(&context, list, context.geometry.batch);
+        }
+        list.push(object);
+    }
+
+    /// Ends here if `object` cannot be freed.
+    #[inline(never)]
+    fn check_freed(&self, context: &Context<'_, '_>, object: &Object) {
+        let (cache, address) = (context.cache, object.address());
+        let found = context.find(address);
         if HARDENED && found.is_none() {
             self.report(cache, MisuseKind::InvalidFree, address);
         }
@@ -318,11 +312,6 @@ impl<'f> SlabAllocator<'f> {
         #[expect(clippy::cast_possible_truncation, reason = "few caches")]
         if free_list::is_key(object.key(), head, MAX_CACHES as u16) {
             self.report(cache, MisuseKind::DoubleFree, address);
-        }
-        let irq = irq::mask();
-        let list = self.lists.local(cache, irq.proof());
-        if list.push(object) {
-            self.give_back(cache, list, self.describe(cache).geometry.batch);
         }
     }
 
@@ -351,24 +340,14 @@ impl<'f> SlabAllocator<'f> {
     }
 }
 
-/// What a free did.
-enum Freed {
-    Done,
-    /// The core's list is longer than it should be.
-    OverLimit(CacheId),
-    /// Nothing: the object has to be looked at closely.
-    Suspect(CacheId, Object),
-}
-
+/// Puts `object` on the list, unless it needs a closer look or there is no room.
 #[inline(always)]
-fn push(list: Local<'_>, cache: CacheId, object: Object) -> Freed {
-    if HARDENED || object.may_be_sealed() {
-        Freed::Suspect(cache, object)
-    } else if list.push(object) {
-        Freed::OverLimit(cache)
-    } else {
-        Freed::Done
+fn push(list: Local<'_>, object: Object) -> Result<(), Object> {
+    if HARDENED || object.may_be_sealed() || list.is_full() {
+        return Err(object);
     }
+    list.push(object);
+    Ok(())
 }
 
 /// The start of the slab and the index of the object at `address`, if one of that shape starts there

@@ -80,17 +80,6 @@ struct Links {
 #[derive(Debug)]
 pub(crate) struct Object(NonNull<Links>);
 
-/// Takes over an object.
-///
-/// # Safety
-///
-/// As [`Object::new`].
-#[inline]
-pub(crate) unsafe fn object_at(start: NonNull<u8>) -> Object {
-    // SAFETY: the caller promises the same.
-    unsafe { Object::new(start) }
-}
-
 impl Object {
     /// Takes over an object.
     ///
@@ -98,13 +87,13 @@ impl Object {
     ///
     /// The 16 bytes at `start`, aligned to 8, are writable memory, and the caller gives them up.
     #[inline]
-    pub(super) unsafe fn new(start: NonNull<u8>) -> Self {
+    pub(crate) unsafe fn new(start: NonNull<u8>) -> Self {
         Self(start.cast())
     }
 
     /// Its address.
     #[inline]
-    pub(super) fn address(&self) -> VirtAddr {
+    pub(crate) fn address(&self) -> VirtAddr {
         VirtAddr::from_ptr(self.0.as_ptr())
     }
 
@@ -199,13 +188,13 @@ impl CpuList {
 }
 
 /// What a core's list had.
-pub(super) enum Popped {
-    /// An object, its seal broken now.
-    Object(Object),
+pub(super) enum Popped<T> {
+    /// An object, its seal broken now, and what the check found.
+    Object(Object, T),
     /// Nothing.
     Empty,
-    /// An object that is first but does not say so: it was freed twice, or written to.
-    Broken(Object),
+    /// What is first does not say so, or did not pass the check. It is there still.
+    Broken(VirtAddr),
 }
 
 /// What one core needs to take objects and to give them back.
@@ -328,20 +317,25 @@ pub(super) struct Local<'a> {
 }
 
 impl Local<'_> {
-    /// Puts `object` first; returns whether the list holds more than a core should keep.
+    /// Whether the list holds as much as a core should keep.
     #[inline(always)]
-    pub(super) fn push(self, object: Object) -> bool {
+    pub(super) fn is_full(self) -> bool {
+        self.list.count.load(Relaxed) >= u32::from(self.list.limit.get())
+    }
+
+    /// Puts `object` first.
+    #[inline(always)]
+    pub(super) fn push(self, object: Object) {
         let list = self.list;
         object.seal(list.head.get(), list.key.get());
         list.head.set(object.address().get());
         let count = list.count.load(Relaxed).wrapping_add(1);
         list.count.store(count, Relaxed);
-        count > u32::from(list.limit.get())
     }
 
-    /// Takes the first object off.
+    /// Takes the first object off, if it says that it is on this list and `check` finds something.
     #[inline(always)]
-    pub(super) fn pop(self) -> Popped {
+    pub(super) fn pop<T>(self, check: impl FnOnce(VirtAddr) -> Option<T>) -> Popped<T> {
         let list = self.list;
         let head = VirtAddr::new(list.head.get());
         let Some(start) = NonNull::new(head.as_mut_ptr::<u8>()) else {
@@ -349,14 +343,14 @@ impl Local<'_> {
         };
         // SAFETY: by invariant 2 it was given to `push`, and by invariant 3 nobody else takes it off.
         let object = unsafe { Object::new(start) };
-        let Some(next) = object.sealed_next(list.key.get()) else {
-            return Popped::Broken(object);
+        let (Some(next), Some(found)) = (object.sealed_next(list.key.get()), check(head)) else {
+            return Popped::Broken(head);
         };
         object.unseal();
         list.head.set(next);
         list.count
             .store(list.count.load(Relaxed).wrapping_sub(1), Relaxed);
-        Popped::Object(object)
+        Popped::Object(object, found)
     }
 
     /// What tells the cache's objects from other addresses.

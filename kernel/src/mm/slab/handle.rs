@@ -4,11 +4,11 @@
     reason = "takes objects back from callers, who promise that they are theirs"
 )]
 
-use super::cache::SlabAllocator;
+use super::cache::{Misuse, MisuseKind, SlabAllocator, die};
 use super::free_list::Object;
 use super::geometry::Geometry;
 use super::registry::Description;
-use crate::mm::addr::Order;
+use crate::mm::addr::{Order, VirtAddr};
 use crate::mm::frame::CacheId;
 use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
@@ -77,12 +77,23 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
     /// [`AllocError`].
     #[inline]
     pub fn alloc(&self, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
+        if !gfp.contains(Gfp::ZERO)
+            && let Some(object) = self.slab.pop_object(self.id)
+        {
+            return Ok(object);
+        }
+        self.alloc_slowly(gfp)
+    }
+
+    #[inline(never)]
+    fn alloc_slowly(&self, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
+        let bytes = self.object_bytes();
         let zones = Gfp::DMA.union(Gfp::DMA32);
         let object = self.slab.alloc_object(self.id, gfp.difference(zones));
-        let object = object.ok_or_else(|| self.slab.why_not(self.object_bytes()))?;
+        let object = object.ok_or_else(|| self.slab.refuse(bytes, gfp))?;
         if gfp.contains(Gfp::ZERO) {
             // SAFETY: the object is ours until it is returned, and has that many bytes.
-            unsafe { object.write_bytes(0, self.object_bytes()) };
+            unsafe { object.write_bytes(0, bytes) };
         }
         Ok(object)
     }
@@ -200,10 +211,23 @@ impl Cache {
     /// `object` came from this cache's [`alloc`](Self::alloc), and nobody uses it any more.
     #[inline]
     pub unsafe fn free(&'static self, object: NonNull<u8>) {
-        if let Some(handle) = self.handle() {
-            // SAFETY: the caller promises the same.
-            unsafe { handle.free(object) }
+        let id = self.id.load(Acquire);
+        if id == UNBORN {
+            self.die(object);
         }
+        // SAFETY: the caller promises the same.
+        unsafe { CacheHandle::new(&SLAB, CacheId(id)).free(object) }
+    }
+
+    /// Ends because `object` is freed before the cache had any.
+    #[cold]
+    #[inline(never)]
+    fn die(&self, object: NonNull<u8>) -> ! {
+        die(&Misuse {
+            cache: self.name,
+            kind: MisuseKind::InvalidFree,
+            address: VirtAddr::from_ptr(object.as_ptr()),
+        })
     }
 
     /// The cache itself; `None` if there are too many.

@@ -56,7 +56,7 @@ mod slabs;
 mod tests;
 
 pub(super) use cache::die;
-pub(super) use free_list::object_at;
+pub(super) use free_list::Object;
 
 pub use cache::{Misuse, MisuseKind, SlabAllocator, SlabViolation};
 pub use geometry::{Geometry, LARGEST_ALIGN_BYTES, LARGEST_OBJECT_BYTES};

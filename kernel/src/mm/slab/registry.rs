@@ -7,6 +7,7 @@ use super::slabs::Slabs;
 use crate::mm::frame::CacheId;
 use crate::mm::gfp::Gfp;
 use crate::mm::size_class::{self, SizeClass};
+use crate::mm::warnings::Warnings;
 use crate::sync::SpinLock;
 use core::{alloc::Layout, fmt};
 use spin::Once;
@@ -89,6 +90,7 @@ pub(super) const fn new_allocator<'f>() -> SlabAllocator<'f> {
         lists: CpuLists::new(&KMALLOC),
         caches,
         created: SpinLock::new(size_class::COUNT),
+        warnings: Warnings::new(),
     }
 }
 

@@ -16,6 +16,8 @@
 //! 2. Its free list has `carved - in_use` objects, all below `carved`, each sealed with its key.
 //! 3. `slabs` slabs exist, `empty` of which have no object in use; `out` objects are in use.
 //! 4. All frames of a slab name its cache.
+//! 5. Empty slabs stand last on `partial`: `give` puts them there, and `take` uses one only when it
+//!    stands first. What `grow` makes is taken from before the lock is given back.
 //!
 //! # Cost
 //!
@@ -189,7 +191,9 @@ impl Slabs {
     /// Makes a slab.
     pub(super) fn grow(&mut self, context: &Context<'_, '_>, gfp: Gfp) -> Result<(), FrameError> {
         let order = context.geometry.order;
-        let head = context.frames.alloc(order, gfp.difference(Gfp::ZERO))?;
+        // Whoever asked for an object says that there is none, outside of the lock.
+        let gfp = gfp.difference(Gfp::ZERO) | Gfp::NOWARN;
+        let head = context.frames.alloc(order, gfp)?;
         for tail in (1..order.frames()).map(|i| head.offset(i)) {
             context.frame(tail).set_slab_tail(context.cache);
         }
@@ -215,17 +219,12 @@ impl Slabs {
         }
     }
 
-    /// Gives all empty slabs back, and returns how many those were.
-    pub(super) fn shrink(&mut self, context: &Context<'_, '_>) -> u32 {
-        let before = self.slabs;
-        let table = context.frames.table();
-        // Empty slabs stand last, but one that was made and not used yet may stand first.
+    /// Gives all empty slabs back.
+    pub(super) fn shrink(&mut self, context: &Context<'_, '_>) {
         while self.empty > 0 {
-            let mut heads = self.partial.iter(table);
-            let empty = heads.find(|head| table.at(*head).slab().in_use == 0);
-            self.release(context, empty.expect("invariant 3"));
+            let last = self.partial.last().expect("invariant 5");
+            self.release(context, last);
         }
-        before - self.slabs
     }
 
     /// Checks all invariants, slab by slab, through the whole frame table.
@@ -259,22 +258,34 @@ impl Slabs {
                 return Err((4, at(head)));
             }
         }
-        let mut listed = 0;
-        for head in self.partial.iter(table) {
-            let frame = table.at(head);
-            listed += 1;
-            let is_ours = frame.carved(context.shape.tag).is_some();
-            if !is_ours || frame.slab().in_use >= context.geometry.capacity || listed > partial {
-                return Err((1, at(head)));
-            }
-        }
-        if listed != partial {
-            return Err((1, at(last)));
-        }
         if (slabs, empty, out) != (self.slabs, self.empty, self.out) {
             return Err((3, at(last)));
         }
-        Ok(())
+        self.validate_partial(context, partial)
+    }
+
+    /// Checks the list of the slabs that have objects to give, which are `partial`.
+    fn validate_partial(
+        &self,
+        context: &Context<'_, '_>,
+        partial: u32,
+    ) -> Result<(), (u8, VirtAddr)> {
+        let (mut listed, mut empty) = (0, 0);
+        for head in self.partial.iter(context.frames.table()) {
+            let frame = context.frame(head);
+            let in_use = frame.slab().in_use;
+            listed += 1;
+            empty += u32::from(in_use == 0);
+            let is_ours = frame.carved(context.shape.tag).is_some();
+            if !is_ours || in_use >= context.geometry.capacity || listed > partial {
+                return Err((1, context.address(head, 0)));
+            }
+            if empty > 0 && in_use > 0 {
+                return Err((5, context.address(head, 0)));
+            }
+        }
+        let all = context.address(context.frames.table().span().start, 0);
+        (listed == partial).then_some(()).ok_or((1, all))
     }
 
     fn validate_free_list(context: &Context<'_, '_>, head: Pfn) -> Result<(), (u8, VirtAddr)> {
