@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     arch::{barrier, cpu},
-    mm::addr::{PAGE_BYTES, PhysAddr},
+    mm::addr::{PAGE_BYTES, PhysAddr, VirtAddr},
     vm::ioremap::{self, IoremapError},
 };
 use core::{error, fmt};
 use tock_registers::{
+    LocalRegisterCopy,
     interfaces::{Readable, Writeable},
     register_bitfields, register_structs,
     registers::{ReadOnly, ReadWrite},
@@ -35,6 +36,8 @@ pub const COPY_BYTES_MAX: u32 = 64 << 10;
 /// Status reads before a copy has failed: a second and more, at the 100 ns that a register read takes at
 /// the least. 64 KiB take well under a millisecond.
 const POLLS: u32 = 10_000_000;
+/// Status reads in which writes on their way arrive; a peripheral that is stuck never takes them.
+const DRAIN_POLLS: u32 = 10_000;
 /// Error bits of the debug register: read-last not set, FIFO, read response.
 const DEBUG_ERRORS: u32 = 0b111;
 /// Full channels of one register page.
@@ -46,6 +49,7 @@ register_bitfields! {
         ACTIVE OFFSET(0) NUMBITS(1) [],
         END OFFSET(1) NUMBITS(1) [],
         INT OFFSET(2) NUMBITS(1) [],
+        WAITING_FOR_OUTSTANDING_WRITES OFFSET(6) NUMBITS(1) [],
         ERROR OFFSET(8) NUMBITS(1) [],
         WAIT_FOR_OUTSTANDING_WRITES OFFSET(28) NUMBITS(1) [],
         RESET OFFSET(31) NUMBITS(1) []
@@ -76,6 +80,8 @@ register_structs! {
         (0x1000 => @END),
     }
 }
+
+type Register = LocalRegisterCopy<u32, Status::Register>;
 
 /// Why nothing, or not everything, was copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +157,8 @@ impl Engine {
         let block = super::alloc(&DEVICE, u64::from(CONTROL_BLOCK_BYTES));
         let block = block.map_err(CopyError::ControlBlock)?;
         let address = ioremap::ioremap(base, PAGE_BYTES).map_err(CopyError::Registers)?;
-        // SAFETY: just mapped as device memory and never unmapped; the caller says what is there.
+        // SAFETY: just mapped as device memory, and unmapped when this is dropped; the caller says what
+        // is there.
         let registers = unsafe { &*address.as_mut_ptr::<Registers>() };
         registers.enable.set(registers.enable.get() | 1 << number);
         Ok(Self {
@@ -206,31 +213,43 @@ impl Engine {
         self.reset();
         channel.conblk_ad.set(block);
         barrier::dsb_sy();
+        // END and INT are cleared by writing 1.
+        let clear = Status::END::SET + Status::INT::SET;
         channel
             .cs
-            .write(Status::WAIT_FOR_OUTSTANDING_WRITES::SET + Status::ACTIVE::SET);
-        let busy = || channel.cs.is_set(Status::ACTIVE);
-        let finished = (0..POLLS).any(|_| {
+            .write(clear + Status::WAIT_FOR_OUTSTANDING_WRITES::SET + Status::ACTIVE::SET);
+        let is_over = |status: Register| {
+            let finished = status.is_set(Status::END) && !status.is_set(Status::ACTIVE);
+            finished || status.is_set(Status::ERROR)
+        };
+        let mut status = channel.cs.extract();
+        for _ in 0..POLLS {
+            if is_over(status) {
+                break;
+            }
             cpu::yield_now();
-            !busy()
-        });
-        let (status, debug) = (channel.cs.get(), channel.debug.get() & DEBUG_ERRORS);
-        if !finished {
-            self.reset();
-            return Err(CopyError::Timeout(status));
+            status = channel.cs.extract();
         }
-        if channel.cs.is_set(Status::ERROR) || debug != 0 {
+        let debug = channel.debug.get() & DEBUG_ERRORS;
+        if status.is_set(Status::ERROR) || debug != 0 {
             self.reset();
             return Err(CopyError::Engine(debug));
         }
-        // END and INT are cleared by writing 1.
-        channel.cs.write(Status::END::SET + Status::INT::SET);
+        if !is_over(status) {
+            self.reset();
+            return Err(CopyError::Timeout(status.get()));
+        }
+        channel.cs.write(clear);
         Ok(())
     }
 
-    /// Stops the channel for good and forgets its errors (cleared by writing 1).
+    /// Stops the channel for good and forgets its errors (cleared by writing 1). It is paused first: a
+    /// reset would forget the writes that are on their way, and they could arrive in a freed buffer.
     fn reset(&self) {
         let channel = &self.registers.channels[self.number];
+        channel.cs.set(0);
+        let draining = |_: &u32| channel.cs.is_set(Status::WAITING_FOR_OUTSTANDING_WRITES);
+        (0..DRAIN_POLLS).take_while(draining).for_each(drop);
         channel.cs.write(Status::RESET::SET);
         // Only those that stand: QEMU's register keeps whatever is written.
         let errors = channel.debug.get() & DEBUG_ERRORS;
@@ -238,6 +257,12 @@ impl Engine {
             channel.debug.set(errors);
         }
         barrier::dsb_sy();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        ioremap::iounmap(VirtAddr::from_ptr(self.registers));
     }
 }
 

@@ -208,10 +208,6 @@ impl<O: Owner> Buffer<O> {
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
-    /// Where it lies physically.
-    pub const fn physical_address(&self) -> PhysAddr {
-        self.start
-    }
     /// The device it is for.
     pub const fn device(&self) -> &Device {
         &self.device

@@ -147,8 +147,13 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> AddressSpace<M, T, F> {
         }
         let page = VirtAddr::new(address.get() & !(PAGE_BYTES - 1));
         let range = page..page.offset(PAGE_BYTES);
+        let mut filling = Filling {
+            frames: &mut self.frames,
+            chunks: [].chunks(PAGE_LENGTH),
+            code: rights == Rights::ReadExecute,
+        };
         self.table
-            .map_frames(range, rights.attributes(), &mut self.frames)
+            .map_frames(range, rights.attributes(), &mut filling)
             .map_err(|error| {
                 match error {
                     MapError::NoFrame(_) | MapError::NoTable(_) => Cause::OutOfMemory,
@@ -218,7 +223,8 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> Drop for AddressSpace<M, T, F> {
     }
 }
 
-/// Frames that come with the contents of one page each.
+/// Frames that come with the contents of one page each, while there are any. Those for code are filled in
+/// any case: what the instruction caches hold of the frame's former contents must not run.
 struct Filling<'a, F> {
     frames: &'a mut F,
     chunks: core::slice::Chunks<'a, u8>,
@@ -228,8 +234,10 @@ struct Filling<'a, F> {
 impl<F: UserFrames> FrameSource for Filling<'_, F> {
     fn allocate(&mut self) -> Option<Pfn> {
         let frame = self.frames.allocate()?;
-        if let Some(chunk) = self.chunks.next() {
-            self.frames.fill(frame, chunk, self.code);
+        let chunk = self.chunks.next();
+        if chunk.is_some() || self.code {
+            self.frames
+                .fill(frame, chunk.unwrap_or_default(), self.code);
         }
         Some(frame)
     }

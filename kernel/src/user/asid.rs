@@ -84,7 +84,8 @@ impl AsidAllocator {
             self.next == 1 && self.generation == 1,
             "numbers have been given out"
         );
-        *self = Self::new(bits);
+        assert!(bits <= 16 && 1 << bits >= self.numbers, "8 or 16 bits");
+        self.numbers = 1 << bits;
     }
 
     /// The ASID of a space that core `cpu` is about to run, and that had `known` when it ran last.

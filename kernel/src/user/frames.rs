@@ -8,12 +8,13 @@ use super::address_space::UserFrames;
 use crate::{
     arch::{barrier, cache, tlb},
     mm::{
-        addr::{LinearMap, PAGE_BYTES, Pfn, PhysAddr, VirtAddr},
+        addr::{LinearMap, Order, PAGE_BYTES, Pfn, PhysAddr, VirtAddr},
+        frames,
         gfp::Gfp,
     },
     sync::irq,
     vm::{
-        frames::{self, KernelFrames},
+        frames::{TABLES, free},
         raw_table::{ImageWindow, RawTables},
         table::{FrameSource, Mmu},
     },
@@ -30,10 +31,10 @@ impl FrameSource for ZeroedFrames {
         } else {
             Gfp::KERNEL
         };
-        KernelFrames(gfp | Gfp::ZERO).allocate()
+        frames::alloc(Order::ZERO, gfp | Gfp::ZERO).ok()
     }
     fn free(&mut self, frame: Pfn) {
-        frames::free(frame);
+        free(frame, Order::ZERO);
     }
 }
 
@@ -70,7 +71,7 @@ pub(super) fn tables() -> RawTables {
     // SAFETY: no table lies in an image window that is empty; the frame allocator's frames are in the
     // linear map.
     let mut tables = unsafe { RawTables::new(window, &none, LinearMap::kernel()) };
-    tables.set_source(frames::TABLES);
+    tables.set_source(TABLES);
     tables
 }
 

@@ -95,7 +95,8 @@ pub fn utsname() -> [u8; UTSNAME_BYTES] {
 /// Private anonymous memory at an address of the kernel's choice: the address given is a hint, and not
 /// taken.
 fn map(services: &mut impl Services, bytes: u64, prot: u64, flags: u64) -> Result<u64, Errno> {
-    if flags & (MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS) != MAP_PRIVATE | MAP_ANONYMOUS {
+    let kind = flags & (MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS);
+    if bytes == 0 || kind != MAP_PRIVATE | MAP_ANONYMOUS {
         return Err(Errno::Invalid);
     }
     let rights = match prot {
@@ -207,5 +208,6 @@ mod tests {
         }
         assert_eq!(call(222, [0, 4096, 3, 0x32, 0, 0]).0, error(22));
         assert_eq!(call(222, [0, 4096, 3, 0x21, 0, 0]).0, error(22));
+        assert_eq!(call(222, [0, 0, 3, 0x22, 0, 0]).0, error(22));
     }
 }

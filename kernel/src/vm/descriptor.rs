@@ -61,7 +61,8 @@ impl Level {
     }
 }
 
-/// What kind of memory lies behind a mapping. The value is the index of its byte in MAIR_EL1.
+/// What kind of memory lies behind a mapping. The value is the index of its byte in MAIR_EL1, which boot
+/// sets accordingly (`arch::mmu::MAIR`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Memory {
@@ -72,9 +73,6 @@ pub enum Memory {
     /// Normal, not cacheable: memory shared with a device that does not snoop.
     NonCacheable = 2,
 }
-
-/// MAIR_EL1 with the bytes that [`Memory`] counts on: 0xff, 0x04, 0x44 (Arm ARM, "MAIR_EL1").
-pub const MAIR: u64 = 0x44_04_ff;
 
 /// Who may do what. No value can be written to and executed by anyone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,31 +300,33 @@ impl Descriptor {
         Self(self.0 | VALID)
     }
 
+    /// The table of the next level that it points to from a table at `level`, if it does.
+    pub const fn table_below(self, level: Level) -> Option<PhysAddr> {
+        let points = TABLE_OR_PAGE | VALID;
+        if self.0 & points == points && level.get() < 3 {
+            Some(PhysAddr::new(self.0 & ADDRESS))
+        } else {
+            None
+        }
+    }
+
     /// What it says in a table at `level`.
     pub fn meaning(self, level: Level) -> Meaning {
-        let output = PhysAddr::new(self.0 & ADDRESS);
-        if !self.is_valid() {
-            return Meaning::Empty;
-        }
-        let table_or_page = self.0 & TABLE_OR_PAGE != 0;
-        if level < Level::PAGE && table_or_page {
-            return Meaning::Table(output);
+        if let Some(table) = self.table_below(level) {
+            return Meaning::Table(table);
         }
         // Reserved encodings: a "block" at level 3, or at level 0 with 48-bit addresses, faults.
-        if level == Level::ROOT || (level == Level::PAGE && !table_or_page) {
+        let is_page = self.0 & TABLE_OR_PAGE != 0;
+        if !self.is_valid() || level == Level::ROOT || (level == Level::PAGE && !is_page) {
             return Meaning::Empty;
         }
-        let known = |&attributes: &Attributes| {
-            Self::leaf_bits(output, attributes, table_or_page) == self.0 & !IGNORED
-        };
+        let output = PhysAddr::new(self.0 & ADDRESS);
+        let bits = self.0 & !(ADDRESS | IGNORED | TABLE_OR_PAGE | VALID);
+        let known = |attributes: &Attributes| attributes.bits() == bits;
         match Attributes::ALL.into_iter().find(known) {
             Some(attributes) => Meaning::Leaf(output, attributes),
             None => Meaning::Foreign(output),
         }
-    }
-
-    const fn leaf_bits(output: PhysAddr, attributes: Attributes, page: bool) -> u64 {
-        output.get() | attributes.bits() | (page as u64) << 1 | VALID
     }
 }
 

@@ -11,8 +11,6 @@ use core::ops::Range;
 pub const UART: Range<VirtAddr> = slot(0, PAGE_BYTES);
 /// The device tree: 1.5 MiB at +64 KiB.
 pub const DEVICE_TREE: Range<VirtAddr> = slot(64 << 10, 1536 << 10);
-/// For whoever needs a page for a moment: the last page.
-pub const SCRATCH: Range<VirtAddr> = slot((2 << 20) - PAGE_BYTES, PAGE_BYTES);
 
 const fn slot(offset: u64, bytes: u64) -> Range<VirtAddr> {
     let start = layout::FIXMAP.start.offset(offset);
@@ -26,7 +24,7 @@ mod tests {
     #[test]
     fn slots_are_disjoint_whole_pages_inside_the_fixmap() {
         let mut end = layout::FIXMAP.start;
-        for slot in [UART, DEVICE_TREE, SCRATCH] {
+        for slot in [UART, DEVICE_TREE] {
             assert!(
                 slot.start >= end && slot.end <= layout::FIXMAP.end,
                 "{slot:?}"

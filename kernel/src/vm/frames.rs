@@ -1,24 +1,12 @@
-//! Single frames from the kernel's frame allocator: for pages, and for translation tables.
+//! Memory from the kernel's frame allocator: for the pages of areas, and for translation tables.
 
-use super::{raw_table::TableSource, table::FrameSource};
+use super::raw_table::TableSource;
 use crate::mm::{
     addr::{Order, Pfn, PhysAddr},
+    frame::Frame,
     frames,
     gfp::Gfp,
 };
-
-/// Frames for pages, allocated with these flags.
-#[derive(Clone, Copy, Debug)]
-pub struct KernelFrames(pub Gfp);
-
-impl FrameSource for KernelFrames {
-    fn allocate(&mut self) -> Option<Pfn> {
-        frames::alloc(Order::ZERO, self.0).ok()
-    }
-    fn free(&mut self, frame: Pfn) {
-        free(frame);
-    }
-}
 
 /// Frames for translation tables. They are taken under the tables' lock, where nobody may wait.
 pub const TABLES: TableSource = TableSource {
@@ -27,12 +15,34 @@ pub const TABLES: TableSource = TableSource {
             .ok()
             .map(Pfn::address)
     },
-    free: |table: PhysAddr| free(table.frame()),
+    free: |table: PhysAddr| free(table.frame(), Order::ZERO),
 };
 
-/// Gives back a frame that nothing maps any more; panics if it was not allocated as a single one.
-pub fn free(frame: Pfn) {
-    if let Err(error) = frames::free(frame, Order::ZERO) {
-        panic!("freeing the frame of an unmapped page: {error}");
+/// Garbage for at most `pages` pages, one at least, in a block as large as can be had up to `largest`:
+/// one block is found, and later merged, faster than many frames. `None` when there is no frame at all.
+pub fn allocate_block(pages: u32, largest: Order) -> Option<(Pfn, Order)> {
+    let largest = largest.min(Order::largest_at(Pfn::new(0), pages));
+    let mut orders = Order::all().rev().filter(|&order| order <= largest);
+    orders.find_map(|order| {
+        let gfp = match order {
+            Order::ZERO => Gfp::KERNEL,
+            _ => Gfp::KERNEL | Gfp::NOWARN,
+        };
+        Some((frames::alloc(order, gfp).ok()?, order))
+    })
+}
+
+/// Gives back the block whose first frame is `first`, and returns how large it was.
+pub fn free_block(first: Pfn) -> Order {
+    let entry = frames::global().and_then(|frames| frames.table().find(first));
+    let order = entry.map_or(Order::ZERO, Frame::order);
+    free(first, order);
+    order
+}
+
+/// Gives back a block that nothing maps any more; panics if it was not allocated like this.
+pub fn free(block: Pfn, order: Order) {
+    if let Err(error) = frames::free(block, order) {
+        panic!("freeing the memory of an unmapped page: {error}");
     }
 }

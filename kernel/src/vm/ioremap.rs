@@ -59,10 +59,13 @@ pub fn ioremap(physical: PhysAddr, bytes: u64) -> Result<VirtAddr, IoremapError>
     if bytes == 0 {
         return Err(IoremapError::Area(AreaError::Empty));
     }
-    for address in [page, page.offset(mapped - PAGE_BYTES)] {
-        if kernel_space::walk(LinearMap::kernel().to_virt(address)).is_some() {
-            return Err(IoremapError::Memory(address));
-        }
+    // Addresses behind the linear map's end are nobody's memory.
+    let alias = LinearMap::kernel().to_virt(page);
+    let alias = alias..alias.offset(mapped).min(layout::LINEAR.end);
+    let mut memory = None;
+    kernel_space::visit(alias, &mut |leaf| memory = memory.or(Some(leaf.physical)));
+    if let Some(memory) = memory {
+        return Err(IoremapError::Memory(memory.max(page)));
     }
     let block = Level::MIB2.bytes();
     let align_bytes = if mapped >= block { block } else { PAGE_BYTES };

@@ -1,29 +1,29 @@
 //! The kernel's own mappings: the tree under TTBR1, one for all cores.
 //!
 //! Boot's assembly makes its root and the image window; [`adopt`] takes it over. Everything that maps
-//! for the kernel goes through the functions here, which hold one lock for a bounded time: long ranges
-//! of pages are worked on in steps.
+//! for the kernel goes through the functions here, which hold one lock. Areas of pages are worked on in
+//! steps, so that it is held for a bounded time.
 //!
 //! Frames for tables come in stages: a pool inside the image, then whatever [`set_source`] names (first
 //! memblock, then the frame allocator).
 
 use super::{
     descriptor::{Attributes, Level},
-    layout, linear,
+    frames, layout, linear,
     raw_table::{RawTables, TableSource},
-    table::{Detached, FrameSource, MapError, Mapping, Mmu, PageTable, Tables},
+    table::{Detached, MapError, Mapping, Mmu, PageTable, Tables},
 };
 use crate::{
     arch::{barrier, tlb},
-    mm::addr::{LinearMap, PAGE_BYTES, PhysAddr, VirtAddr},
+    mm::addr::{LinearMap, Order, PAGE_BYTES, Pfn, PhysAddr, VirtAddr},
     sync::SpinLock,
 };
 use core::ops::Range;
 
 /// The top half, less its last page: an exclusive end must be an address.
 const REGION: Range<VirtAddr> = layout::LINEAR.start..VirtAddr::new(0xffff_ffff_ffff_f000);
-/// Pages that are mapped or unmapped before the lock is given up for a moment.
-const PAGES_AT_ONCE: u64 = 32;
+/// The largest block whose pages are mapped or unmapped before the lock is given up for a moment.
+const AT_ONCE: Order = Order::new(5).expect("an order");
 
 static SPACE: SpinLock<Option<PageTable<RawTables, KernelMmu>>> = SpinLock::new(None);
 
@@ -83,24 +83,34 @@ pub fn map_linear(bank: Range<PhysAddr>, specials: &[linear::Special]) -> Result
     })
 }
 
-/// Maps each page of `range`, which is the caller's alone, to a frame of `frames`.
-pub fn map_frames(
-    range: Range<VirtAddr>,
-    attributes: Attributes,
-    frames: &mut impl FrameSource,
-) -> Result<(), MapError> {
-    for part in steps(range.clone()) {
-        let start = part.start;
-        if let Err(error) = with(|table| table.map_frames(part, attributes, frames)) {
-            if range.start < start {
-                unmap_frames(range.start..start, &mut |leaf| {
-                    frames.free(leaf.physical.frame());
-                });
+/// Maps `range`, which is the caller's alone, to memory of its own, in whatever blocks there are. The
+/// memory is taken before the tables are locked, where waiting for it would be allowed.
+pub fn map_frames(range: Range<VirtAddr>, attributes: Attributes) -> Result<(), MapError> {
+    let mut at = range.start;
+    while at < range.end {
+        match map_block(at..range.end, attributes) {
+            Ok(end) => at = end,
+            Err(error) => {
+                if range.start < at {
+                    unmap_frames(range.start..at);
+                }
+                return Err(error);
             }
-            return Err(error);
         }
     }
     Ok(())
+}
+
+/// Maps one block of memory at the start of `range`, and returns where it ends.
+fn map_block(range: Range<VirtAddr>, attributes: Attributes) -> Result<VirtAddr, MapError> {
+    let pages = (range.end.get() - range.start.get()) / PAGE_BYTES;
+    let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+    let block = frames::allocate_block(pages, AT_ONCE);
+    let (block, order) = block.ok_or(MapError::NoFrame(range.start))?;
+    let end = range.start.offset(order.bytes());
+    let mapped = map(range.start..end, block.address(), attributes, Level::PAGE);
+    mapped.inspect_err(|_| frames::free(block, order))?;
+    Ok(end)
 }
 
 /// Unmaps what is mapped in `range`, whose memory is not the tables' business. See [`PageTable::unmap`].
@@ -109,9 +119,8 @@ pub fn unmap(range: Range<VirtAddr>) -> Result<(), MapError> {
     with(|table| table.unmap(range, Tables::Keep, &mut |_| {}))
 }
 
-/// Unmaps `range`, an area of pages which is the caller's alone, with one flush, and shows `freed` each
-/// leaf when nothing can reach its memory any more.
-pub fn unmap_frames(range: Range<VirtAddr>, freed: &mut dyn FnMut(Mapping)) {
+/// Unmaps `range`, all of which [`map_frames`] mapped, with one flush, and gives its memory back.
+pub fn unmap_frames(range: Range<VirtAddr>) {
     let mut detached = Detached::default();
     for part in steps(range.clone()) {
         match with(|table| table.detach(part, Tables::Keep)) {
@@ -120,8 +129,15 @@ pub fn unmap_frames(range: Range<VirtAddr>, freed: &mut dyn FnMut(Mapping)) {
         }
     }
     with(|table| table.flush(range.clone(), detached));
+    // A block is freed at its first page; from then on its other frames may be somebody else's.
+    let mut freed = Pfn::new(0)..Pfn::new(0);
+    let mut free = |frame: Pfn| {
+        if !freed.contains(&frame) {
+            freed = frame..frame.offset(frames::free_block(frame).frames());
+        }
+    };
     for part in steps(range) {
-        with(|table| table.reclaim(part, freed));
+        with(|table| table.reclaim(part, &mut |leaf| free(leaf.physical.frame())));
     }
 }
 
@@ -158,7 +174,7 @@ fn with<R>(work: impl FnOnce(&mut PageTable<RawTables, KernelMmu>) -> R) -> R {
 fn steps(range: Range<VirtAddr>) -> impl Iterator<Item = Range<VirtAddr>> {
     let mut at = range.start;
     core::iter::from_fn(move || {
-        let end = at.offset(PAGES_AT_ONCE * PAGE_BYTES).min(range.end);
+        let end = at.offset(AT_ONCE.bytes()).min(range.end);
         let part = core::mem::replace(&mut at, end)..end;
         (!part.is_empty()).then_some(part)
     })

@@ -7,7 +7,7 @@
 //! 2. Such a frame is mapped, readable and writable, where `RawTables::pointer` says: tables in the
 //!    image through the image window, which boot's assembly mapped, all others through the linear map,
 //!    which covers a frame before a source gives it out.
-//! 3. Tables are read and written by [`RawTables`] and by table walkers only, entry by entry, with
+//! 3. Linked tables are read and written by [`RawTables`] and by table walkers only, entry by entry, with
 //!    relaxed atomic accesses: 64-bit single-copy atomic, as walkers need (Arm ARM B2.2.1).
 #![allow(
     unsafe_code,
@@ -152,9 +152,8 @@ impl TableMemory for RawTables {
             Some(table) => table,
             None => (self.source?.allocate)()?,
         };
-        for index in 0..ENTRIES {
-            self.write(table, index, Descriptor::EMPTY);
-        }
+        // SAFETY: by invariants 1 and 2 the frame is ours and mapped there; no walker knows it yet.
+        unsafe { self.pointer(table).write_bytes(0, ENTRIES) };
         Some(table)
     }
 

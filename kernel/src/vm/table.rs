@@ -13,8 +13,8 @@
 //! 3. Memory, and a table's frame, is given back only after the TLBs have forgotten it.
 //! 4. An operation that fails has changed nothing.
 //!
-//! Cost: `map` descends once per leaf and waits for the walkers once, plus once for each chain of new
-//! tables. `unmap` flushes once. Nothing is split: what would need it is refused.
+//! Cost: `map` descends once for each run of entries in a table and waits for the walkers once,
+//! plus once for each chain of new tables. `unmap` flushes once. Nothing is split: what would need it is refused.
 
 mod edit;
 #[cfg(test)]
@@ -24,7 +24,7 @@ pub(crate) mod tests;
 
 pub use edit::{Detached, Tables};
 
-use super::descriptor::{Attributes, Descriptor, Level, Meaning};
+use super::descriptor::{Attributes, Descriptor, ENTRIES, Level, Meaning};
 use crate::mm::addr::{PAGE_BYTES, Pfn, PhysAddr, VirtAddr};
 use core::{error, fmt, ops::Range};
 
@@ -163,7 +163,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         let mut at = range.start;
         while at < range.end {
             let output = physical.offset(at.get() - range.start.get());
-            match self.map_leaf(at, range.end, output, attributes, largest) {
+            match self.map_some(at..range.end, output, attributes, largest) {
                 Ok(bytes) => at = at.offset(bytes),
                 Err(error) => {
                     self.undo(range.start..at, &mut |_| {});
@@ -280,8 +280,8 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         frames: &mut impl FrameSource,
     ) -> Result<(), MapError> {
         let frame = frames.allocate().ok_or(MapError::NoFrame(page))?;
-        let end = page.offset(PAGE_BYTES);
-        match self.map_leaf(page, end, frame.address(), attributes, Level::PAGE) {
+        let range = page..page.offset(PAGE_BYTES);
+        match self.map_some(range, frame.address(), attributes, Level::PAGE) {
             Ok(_) => Ok(()),
             Err(error) => {
                 frames.free(frame);
@@ -290,42 +290,51 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         }
     }
 
-    /// Writes the one leaf at `at`, with the tables that it needs, and returns the bytes it maps.
-    fn map_leaf(
+    /// Maps the start of `range` by leaves of one size in one table, with the tables that it needs, and
+    /// returns the bytes they map: one leaf at least.
+    fn map_some(
         &mut self,
-        at: VirtAddr,
-        end: VirtAddr,
+        range: Range<VirtAddr>,
         output: PhysAddr,
         attributes: Attributes,
         largest: Level,
     ) -> Result<u64, MapError> {
+        let (at, bytes) = (range.start, range.end.get() - range.start.get());
         let (mut table, mut level) = (self.root, Level::ROOT);
         loop {
             let entry = self.memory.read(table, level.index(at));
-            match entry.meaning(level) {
-                Meaning::Table(next) => (table, level) = (next, level.next()),
-                // A broken entry's memory is still on its way back to its owner.
-                Meaning::Empty if entry == Descriptor::EMPTY => break,
-                _ => return Err(MapError::AlreadyMapped(at)),
+            if entry == Descriptor::EMPTY {
+                break;
             }
+            // A broken entry's memory is still on its way back to its owner.
+            let below = entry.table_below(level);
+            (table, level) = (below.ok_or(MapError::AlreadyMapped(at))?, level.next());
         }
         let fits = |size: Level| {
             at.is_aligned_to(size.bytes())
                 && output.is_aligned_to(size.bytes())
-                && end.get() - at.get() >= size.bytes()
+                && bytes >= size.bytes()
         };
         let mut target = largest.max(level).max(Level::GIB);
         while !fits(target) {
             target = target.next();
         }
-        let leaf = Descriptor::leaf(output, attributes, target);
-        let entry = if target == level {
-            leaf
-        } else {
-            self.chain(at, level, target, leaf)?
-        };
-        self.memory.write(table, level.index(at), entry);
-        Ok(target.bytes())
+        let leaf = |offset| Descriptor::leaf(output.offset(offset), attributes, target);
+        if target > level {
+            let link = self.chain(at, level, target, leaf(0))?;
+            self.memory.write(table, level.index(at), link);
+            return Ok(target.bytes());
+        }
+        let mut mapped = 0;
+        for index in level.index(at)..ENTRIES {
+            if bytes - mapped < level.bytes() || self.memory.read(table, index) != Descriptor::EMPTY
+            {
+                break;
+            }
+            self.memory.write(table, index, leaf(mapped));
+            mapped += level.bytes();
+        }
+        Ok(mapped)
     }
 
     /// Builds the tables below `level` down to `target`, unlinked, with `leaf` at their end; returns

@@ -1,7 +1,7 @@
 //! Memory that is contiguous to the kernel and scattered physically: vmalloc.
 //!
-//! An area of [`VMALLOC`](super::layout::VMALLOC) is reserved, its pages are filled with single frames,
-//! and a guard page stays unmapped behind it. Freeing flushes the TLBs once and then gives the frames
+//! An area of [`VMALLOC`](super::layout::VMALLOC) is reserved, its pages are filled with whatever blocks
+//! of frames there are, and a guard page stays unmapped behind it. Freeing flushes the TLBs once and then gives the frames
 //! back; the addresses are reused only after that.
 //!
 //! All of this takes long: with interrupts masked it is refused, never attempted.

@@ -84,6 +84,13 @@ fn contents_are_mapped_at_once_and_the_rest_when_touched() {
     assert_eq!(space.handle_fault(third, Access::Read), Ok(()));
     assert!(space.walk(third).is_some());
     assert_eq!(ledger.borrow().out, 3);
+    let code = ledger
+        .borrow()
+        .contents
+        .values()
+        .filter(|(_, code)| *code)
+        .count();
+    assert_eq!(code, 3, "also a page of zeros must reach instruction fetch");
 }
 
 #[test]

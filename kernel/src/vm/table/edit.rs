@@ -54,7 +54,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         &mut self,
         range: Range<VirtAddr>,
         tables: Tables,
-        freed: &mut dyn FnMut(Mapping),
+        freed: &mut impl FnMut(Mapping),
     ) -> Result<(), MapError> {
         let detached = self.detach(range.clone(), tables)?;
         self.flush(range.clone(), detached);
@@ -104,12 +104,12 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
 
     /// Last step: empties the detached entries of `range`, frees detached tables, and shows each leaf
     /// to `freed`.
-    pub fn reclaim(&mut self, range: Range<VirtAddr>, freed: &mut dyn FnMut(Mapping)) {
+    pub fn reclaim(&mut self, range: Range<VirtAddr>, freed: &mut impl FnMut(Mapping)) {
         edit(
             &mut self.memory,
             self.root,
             Level::ROOT,
-            range.clone(),
+            range,
             &mut |at, level, entry| {
                 if !entry.is_broken() {
                     return None;
@@ -118,7 +118,6 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
                 Some(Descriptor::EMPTY)
             },
         );
-        free_detached(&mut self.memory, self.root, Level::ROOT, range);
     }
 
     /// Gives all of `range` other attributes; all of it must be mapped.
@@ -173,7 +172,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
 
     /// Takes back what a failed `map` did in `range`. Its entries were valid, so a walker may have
     /// used them: they are unmapped like any others, and tables made for them are freed.
-    pub(super) fn undo(&mut self, range: Range<VirtAddr>, freed: &mut dyn FnMut(Mapping)) {
+    pub(super) fn undo(&mut self, range: Range<VirtAddr>, freed: &mut impl FnMut(Mapping)) {
         if !range.is_empty() {
             let undone = self.unmap(range, Tables::Free, freed);
             debug_assert_eq!(undone, Ok(()), "undoing a mapping that was just made");
@@ -253,21 +252,14 @@ fn mapping(address: VirtAddr, level: Level, entry: Descriptor) -> Mapping {
     }
 }
 
-/// The table that an entry, live or detached, points to.
-fn table_behind(entry: Descriptor, level: Level) -> Option<PhysAddr> {
-    let Meaning::Table(table) = entry.mended().meaning(level) else {
-        return None;
-    };
-    (entry != Descriptor::EMPTY).then_some(table)
-}
-
-/// Shows `change` every leaf of `range`, live or detached, and stores what it returns.
+/// Shows `change` every leaf of `range`, live or detached, and stores what it returns. Frees each
+/// detached table on the way, the lowest first: only [`PageTable::reclaim`] meets any.
 fn edit<M: TableMemory>(
     memory: &mut M,
     table: PhysAddr,
     level: Level,
     range: Range<VirtAddr>,
-    change: &mut dyn FnMut(VirtAddr, Level, Descriptor) -> Option<Descriptor>,
+    change: &mut impl FnMut(VirtAddr, Level, Descriptor) -> Option<Descriptor>,
 ) {
     for part in parts(range, level) {
         let index = level.index(part.start);
@@ -275,8 +267,12 @@ fn edit<M: TableMemory>(
         if entry == Descriptor::EMPTY {
             continue;
         }
-        if let Some(next) = table_behind(entry, level) {
+        if let Some(next) = entry.mended().table_below(level) {
             edit(memory, next, level.next(), part, change);
+            if entry.is_broken() {
+                memory.write(table, index, Descriptor::EMPTY);
+                memory.free(next);
+            }
         } else if let Some(changed) = change(part.start, level, entry) {
             memory.write(table, index, changed);
         }
@@ -292,10 +288,13 @@ fn detach_empty<M: TableMemory>(
     range: Range<VirtAddr>,
 ) -> u32 {
     let mut detached = 0;
+    if level == Level::PAGE {
+        return detached;
+    }
     for part in parts(range, level) {
         let index = level.index(part.start);
         let entry = memory.read(table, index);
-        if let Meaning::Table(next) = entry.meaning(level) {
+        if let Some(next) = entry.table_below(level) {
             let below = level.next();
             let ours = below.index(part.start)..=below.index(VirtAddr::new(part.end.get() - 1));
             detached += detach_empty(memory, next, below, part);
@@ -310,24 +309,4 @@ fn detach_empty<M: TableMemory>(
         }
     }
     detached
-}
-
-/// Frees each detached table along `range`, the lowest first.
-fn free_detached<M: TableMemory>(
-    memory: &mut M,
-    table: PhysAddr,
-    level: Level,
-    range: Range<VirtAddr>,
-) {
-    for part in parts(range, level) {
-        let index = level.index(part.start);
-        let entry = memory.read(table, index);
-        if let Some(next) = table_behind(entry, level) {
-            free_detached(memory, next, level.next(), part);
-            if entry.is_broken() {
-                memory.write(table, index, Descriptor::EMPTY);
-                memory.free(next);
-            }
-        }
-    }
 }

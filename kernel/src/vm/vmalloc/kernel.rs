@@ -3,18 +3,9 @@
 
 use super::{Backing, State, Vmalloc, VmallocError};
 use crate::{
-    mm::{
-        addr::{PAGE_BYTES, VirtAddr},
-        gfp::Gfp,
-    },
+    mm::addr::{PAGE_BYTES, VirtAddr},
     sync::irq,
-    vm::{
-        area::Area,
-        descriptor::Attributes,
-        frames::{self, KernelFrames},
-        ioremap, kernel_space, layout,
-        table::MapError,
-    },
+    vm::{area::Area, descriptor::Attributes, ioremap, kernel_space, layout, table::MapError},
 };
 use core::{fmt, ops::Range, ptr::NonNull};
 
@@ -26,14 +17,10 @@ struct KernelTables;
 
 impl Backing for KernelTables {
     fn fill(&self, range: Range<VirtAddr>) -> Result<(), MapError> {
-        kernel_space::map_frames(
-            range,
-            Attributes::KERNEL_DATA,
-            &mut KernelFrames(Gfp::KERNEL),
-        )
+        kernel_space::map_frames(range, Attributes::KERNEL_DATA)
     }
     fn empty(&self, range: Range<VirtAddr>) {
-        kernel_space::unmap_frames(range, &mut |leaf| frames::free(leaf.physical.frame()));
+        kernel_space::unmap_frames(range);
     }
 }
 
