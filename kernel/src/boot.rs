@@ -1,6 +1,6 @@
 //! The order of boot, on one screen.
 //!
-//! `arch/boot.s` has left EL3 and EL2, mapped the image and jumped to [`rust_entry`]. From here each
+//! `arch/boot.s` has left EL3 and EL2, mapped the image and jumped to `rust_entry`. From here each
 //! step rests on those above it; none looks ahead. What a step costs is noted as a phase.
 
 mod devices;
@@ -15,7 +15,6 @@ use crate::{
     mm::addr::PhysAddr,
     vm::kernel_space,
 };
-pub(crate) use devices::halt_raspberry_pi;
 pub use memory::memory_map;
 pub use phases::phases;
 use wire::params::Params;
@@ -75,7 +74,8 @@ fn bring_up(device_tree: u64, entry_el: u64, base: u64) {
     crate::dma::init(dma_pool);
     phases::note("dma");
 
-    devices::interrupts(&board);
+    devices::power(&board);
+    devices::interrupts(&board, entry_el);
     irq::unmask_errors();
     irq::unmask();
     phases::note("interrupts");

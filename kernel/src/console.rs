@@ -11,7 +11,10 @@
     reason = "takes the line away from a core that died while sending"
 )]
 
-use crate::sync::{SpinLock, SpinLockGuard};
+use crate::{
+    arch::timer,
+    sync::{SpinLock, SpinLockGuard},
+};
 use core::{
     fmt,
     sync::atomic::{AtomicUsize, Ordering},
@@ -176,9 +179,9 @@ pub fn print(arguments: fmt::Arguments<'_>) {
 #[derive(Debug)]
 pub struct Emergency(SpinLockGuard<'static, Console>);
 
-/// How often a core in an emergency looks for the lock before it takes it away: another core's
-/// longest frame at 115,200 baud leaves within that, one that died inside never will.
-const PATIENCE: u32 = 2_000_000;
+/// How long a core in an emergency waits for the lock before it takes it away: another core's longest
+/// frame, of 1 KiB, leaves within 100 ms at 115,200 baud; one that died inside never will.
+const PATIENCE_MS: u64 = 500;
 
 /// Takes the line over.
 pub fn emergency() -> Emergency {
@@ -187,10 +190,14 @@ pub fn emergency() -> Emergency {
     if taken.is_err_and(|owner| owner != me) {
         crate::arch::cpu::park();
     }
-    let free = (0..PATIENCE).find_map(|_| {
+    let deadline = timer::ticks() + timer::frequency_hz() * PATIENCE_MS / 1000;
+    let free = loop {
+        let free = CONSOLE.try_lock();
+        if free.is_some() || timer::ticks() > deadline {
+            break free;
+        }
         crate::arch::cpu::yield_now();
-        CONSOLE.try_lock()
-    });
+    };
     // SAFETY: the lock has been held for longer than any frame takes. Its holder is what this core
     // was doing when it failed, or a core that will stop at its next attempt to send.
     let console = free.unwrap_or_else(|| unsafe { CONSOLE.seize() });

@@ -2,10 +2,21 @@
 
 use crate::{arch, console};
 use core::sync::atomic::{AtomicBool, Ordering};
+use platform::power::PowerOff;
+use spin::Once;
 use wire::control::Control;
 
 /// Whether a debugger listens for semihosting calls.
 static SEMIHOSTING: AtomicBool = AtomicBool::new(false);
+
+/// How the board is turned off, with everything mapped that it takes: the end may come with any lock
+/// held.
+static POWER_OFF: Once<PowerOff> = Once::new();
+
+/// Ends by `how` from now on, where no debugger listens.
+pub(crate) fn set_power_off(how: PowerOff) {
+    POWER_OFF.call_once(|| how);
+}
 
 /// Ends by semihosting from now on, where `listening`.
 pub(crate) fn set_semihosting(listening: bool) {
@@ -25,6 +36,8 @@ pub(crate) fn stop(code: u32) -> ! {
     if SEMIHOSTING.load(Ordering::Relaxed) {
         arch::semihosting::exit(code);
     }
-    crate::machine::power_off();
+    if let Some(how) = POWER_OFF.get() {
+        how.off();
+    }
     arch::cpu::park()
 }

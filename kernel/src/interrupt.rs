@@ -46,13 +46,12 @@ pub(crate) fn dispatch() {
     let Some(number) = interrupts.gic.as_mut().and_then(Gic::acknowledge) else {
         return;
     };
-    let handler = (number == interrupts.timer_interrupt).then_some(interrupts.timer_handler);
+    let is_timer = number == interrupts.timer_interrupt;
+    let handler = interrupts.timer_handler.filter(|_| is_timer);
     drop(interrupts);
-    match handler.flatten() {
-        Some(handler) => {
-            timer::disarm();
-            handler();
-        }
+    match handler {
+        Some(handler) if timer::take() => handler(),
+        Some(_) => {}
         None => crate::log::warn!("interrupt {=u32} has no handler", number),
     }
     if let Some(gic) = INTERRUPTS.lock().gic.as_mut() {

@@ -54,6 +54,7 @@ pub fn is_enabled(level: Level) -> bool {
 /// Logs at a level; the named macros are the way to call it.
 #[doc(hidden)]
 #[macro_export]
+#[collapse_debuginfo(yes)]
 #[cfg(target_os = "none")]
 macro_rules! log_at {
     ($level:ident, $name:ident, $($argument:tt)*) => {
@@ -69,6 +70,7 @@ macro_rules! log_at {
 /// Takes its arguments and does nothing: the host has nobody to decode a frame.
 #[doc(hidden)]
 #[macro_export]
+#[collapse_debuginfo(yes)]
 #[cfg(not(target_os = "none"))]
 macro_rules! log_at {
     ($level:ident, $name:ident, $format:literal $(, $argument:expr)* $(,)?) => {{
@@ -78,18 +80,23 @@ macro_rules! log_at {
 
 /// Logs a step.
 #[macro_export]
+#[collapse_debuginfo(yes)]
 macro_rules! trace { ($($argument:tt)*) => { $crate::log_at!(Trace, trace, $($argument)*) }; }
 /// Logs what a developer of that part wants to see.
 #[macro_export]
+#[collapse_debuginfo(yes)]
 macro_rules! debug { ($($argument:tt)*) => { $crate::log_at!(Debug, debug, $($argument)*) }; }
 /// Logs what a user wants to see.
 #[macro_export]
+#[collapse_debuginfo(yes)]
 macro_rules! info { ($($argument:tt)*) => { $crate::log_at!(Info, info, $($argument)*) }; }
 /// Logs something wrong that the kernel copes with.
 #[macro_export]
+#[collapse_debuginfo(yes)]
 macro_rules! warn { ($($argument:tt)*) => { $crate::log_at!(Warn, warn, $($argument)*) }; }
 /// Logs a loss.
 #[macro_export]
+#[collapse_debuginfo(yes)]
 macro_rules! error { ($($argument:tt)*) => { $crate::log_at!(Error, error, $($argument)*) }; }
 
 pub use crate::{debug, error, info, trace, warn};

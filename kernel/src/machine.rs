@@ -1,6 +1,5 @@
 //! The machine that was booted: its board, its run parameters, the files that came with the image.
 
-use crate::mm::addr::PhysAddr;
 use platform::Board;
 use spin::Once;
 use wire::{params::Params, payload::Payload};
@@ -14,7 +13,7 @@ pub struct Machine {
     pub entry_el: u8,
     /// Memory that the board has, in bytes, reservations included.
     pub memory_bytes: u64,
-    /// Cores that run.
+    /// Cores that run when the app begins; [`smp`](crate::smp) starts others.
     pub cpus: u32,
     /// Run parameters: the payload's, overridden by the device tree's bootargs.
     pub params: Params<'static>,
@@ -44,15 +43,4 @@ pub fn params() -> Params<'static> {
 /// The files that came with the image, by name. A payload was checked whole at boot, so none is torn.
 pub fn payload_files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     machine().payload.iter().flat_map(Payload::files).flatten()
-}
-
-/// Turns the board off, if it is known and can be; else returns.
-pub(crate) fn power_off() {
-    let Some(machine) = MACHINE.get() else { return };
-    if let Some(conduit) = machine.board.psci {
-        platform::power::psci_off(conduit);
-    }
-    if let Some(watchdog) = machine.board.watchdog {
-        crate::boot::halt_raspberry_pi(PhysAddr::new(watchdog));
-    }
 }

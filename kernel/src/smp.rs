@@ -10,16 +10,13 @@
 
 use crate::{
     arch::{cache, cpu, image, irq, mmu, stack, timer},
-    mm::{
-        addr::{LinearMap, PhysAddr, VirtAddr},
-        gfp::Gfp,
-    },
+    mm::addr::{LinearMap, PhysAddr, VirtAddr},
     sync::{SpinLock, percpu::MAX_CPUS},
-    vm::{descriptor::Attributes, frames::KernelFrames, kernel_space, layout, table::MapError},
+    vm::{descriptor::Attributes, kernel_space, layout, table::MapError},
 };
 use core::{
     fmt,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
 };
 use platform::{board::CpuStart, power::PsciError};
 
@@ -30,7 +27,7 @@ pub enum StartError {
     NoCore(usize),
     /// It was started before.
     Running(usize),
-    /// The device tree names no way to start it.
+    /// The device tree names no way to start it, or a word outside memory.
     NoMethod(usize),
     /// No memory for its stacks.
     Stacks(MapError),
@@ -58,18 +55,16 @@ impl core::error::Error for StartError {}
 /// What one core is doing.
 struct Core {
     up: AtomicBool,
+    /// From before a function is given until it has returned.
+    busy: AtomicBool,
     work: SpinLock<Option<fn()>>,
-    /// Functions given and finished; equal while idle.
-    given: AtomicU32,
-    finished: AtomicU32,
 }
 
 static CORES: [Core; MAX_CPUS] = [const {
     Core {
         up: AtomicBool::new(false),
+        busy: AtomicBool::new(false),
         work: SpinLock::new(None),
-        given: AtomicU32::new(0),
-        finished: AtomicU32::new(0),
     }
 }; MAX_CPUS];
 
@@ -103,7 +98,10 @@ pub fn start(core: usize) -> Result<(), StartError> {
             platform::power::psci_start(conduit, described.mpidr, entry.get(), 0)
                 .map_err(StartError::Psci)?;
         }
-        (CpuStart::SpinTable(release), _) => release_from_spin_table(release, entry),
+        (CpuStart::SpinTable(release), _) => {
+            release_from_spin_table(PhysAddr::new(release), entry)
+                .ok_or(StartError::NoMethod(core))?;
+        }
         _ => return Err(StartError::NoMethod(core)),
     }
     let deadline = timer::ticks() + timer::frequency_hz();
@@ -122,23 +120,22 @@ fn map_stack(number: u64) -> Result<VirtAddr, MapError> {
     let start = layout::STACKS.start.offset(number * 2 * stack::STACK_BYTES);
     let range = start..start.offset(stack::STACK_BYTES);
     if kernel_space::walk(start).is_none() {
-        kernel_space::map_frames(
-            range.clone(),
-            Attributes::KERNEL_DATA,
-            &mut KernelFrames(Gfp::KERNEL),
-        )?;
+        kernel_space::map_frames(range.clone(), Attributes::KERNEL_DATA)?;
     }
     Ok(range.end)
 }
 
-/// Writes the entry point where a waiting core reads it, past the caches, and wakes it.
-fn release_from_spin_table(release: u64, entry: PhysAddr) {
-    let address = LinearMap::kernel().to_virt(PhysAddr::new(release));
-    // SAFETY: the device tree says that firmware waits at this word, in memory that is reserved for it
-    // and mapped by the linear map.
+/// Writes the entry point where a waiting core reads it, past the caches, and wakes it; `None` if the
+/// word is not in the linear map.
+fn release_from_spin_table(release: PhysAddr, entry: PhysAddr) -> Option<()> {
+    let address = LinearMap::kernel().to_virt(release);
+    kernel_space::walk(address)?;
+    // SAFETY: the device tree says that firmware waits at this word, in memory that is reserved for it;
+    // it is mapped, as the line above found.
     unsafe { address.as_mut_ptr::<u64>().write_volatile(entry.get()) };
     cache::clean_invalidate(address, 8);
     cpu::send_event();
+    Some(())
 }
 
 /// The first Rust code of another core.
@@ -152,8 +149,7 @@ pub(crate) extern "C" fn secondary_entry() -> ! {
         match work {
             Some(work) => {
                 work();
-                core.finished.fetch_add(1, Ordering::Release);
-                cpu::send_event();
+                core.busy.store(false, Ordering::Release);
             }
             None => cpu::wait_for_event(),
         }
@@ -171,8 +167,9 @@ pub fn on(core: usize, work: fn()) -> Result<(), StartError> {
         .get(core)
         .filter(|core| core.up.load(Ordering::Acquire));
     let target = runs.ok_or(StartError::NoCore(core))?;
-    wait(core);
-    target.given.fetch_add(1, Ordering::Relaxed);
+    while target.busy.swap(true, Ordering::Acquire) {
+        cpu::yield_now();
+    }
     *target.work.lock() = Some(work);
     cpu::send_event();
     Ok(())
@@ -181,8 +178,7 @@ pub fn on(core: usize, work: fn()) -> Result<(), StartError> {
 /// Waits until core `core` has finished all that it was given.
 pub fn wait(core: usize) {
     let Some(core) = CORES.get(core) else { return };
-    let given = core.given.load(Ordering::Relaxed);
-    while core.finished.load(Ordering::Acquire) != given {
+    while core.busy.load(Ordering::Acquire) {
         cpu::yield_now();
     }
 }

@@ -19,8 +19,8 @@ pub struct Board<'a> {
     pub memory: ArrayVec<Range<u64>, MAX_REGIONS>,
     /// Memory that firmware keeps.
     pub reserved: ArrayVec<Reserved<'a>, MAX_REGIONS>,
-    /// The PL011 that is the console.
-    pub uart: Uart,
+    /// Registers of the PL011 that is the console.
+    pub uart: u64,
     /// The interrupt controller.
     pub gic: Gic,
     /// Interrupt number of the virtual timer (CNTV), 16 to 31: a private peripheral interrupt.
@@ -50,15 +50,6 @@ pub struct Reserved<'a> {
     pub name: &'a str,
     /// It must not even be mapped: another world may own it.
     pub no_map: bool,
-}
-
-/// A PL011 UART.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uart {
-    /// Its registers.
-    pub base: u64,
-    /// The frequency of UARTCLK in hertz, where firmware says it; else it is left as set up.
-    pub clock_hz: Option<u32>,
 }
 
 /// A Generic Interrupt Controller.

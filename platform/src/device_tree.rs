@@ -16,7 +16,7 @@ mod property;
 #[cfg(test)]
 mod tests;
 
-use crate::board::{Board, Cpu, CpuStart, MAX_CPUS, Uart};
+use crate::board::{Board, Cpu, CpuStart, MAX_CPUS};
 use arrayvec::ArrayVec;
 use bus::Bus;
 use core::fmt;
@@ -141,7 +141,7 @@ pub fn board(blob: &[u8]) -> Result<Board<'_>, DeviceTreeError> {
 
 /// The PL011 that `stdout-path` (a path or an alias, then options after a colon) names, if it names
 /// one. Firmware for the Pi often names the mini-UART, which we do not drive.
-fn console(root: FdtNode<'_>, stdout_path: &str) -> Option<Uart> {
+fn console(root: FdtNode<'_>, stdout_path: &str) -> Option<u64> {
     let path = stdout_path.split(':').next()?;
     let path = if path.starts_with('/') {
         path
@@ -156,7 +156,7 @@ fn console(root: FdtNode<'_>, stdout_path: &str) -> Option<Uart> {
 }
 
 /// The enabled PL011 at `path`, counted from the node of `bus` on.
-fn uart_at(bus: &Bus<'_, '_>, path: &str, depth: usize) -> Option<Uart> {
+fn uart_at(bus: &Bus<'_, '_>, path: &str, depth: usize) -> Option<u64> {
     let (name, rest) = path.split_once('/').unwrap_or((path, ""));
     let node = bus.node.child(name).filter(|&node| is_enabled(node))?;
     if rest.is_empty() {

@@ -12,6 +12,7 @@ pub mod device_tree;
 #[cfg(target_os = "none")]
 pub mod gic;
 pub mod pl011;
+#[cfg(target_os = "none")]
 pub mod power;
 pub mod rpi4;
 

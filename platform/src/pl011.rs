@@ -19,11 +19,6 @@ register_bitfields! {
         /// Still sending.
         BUSY OFFSET(3) NUMBITS(1) [],
     ],
-    LCR_H [
-        /// Word length; 3 is eight bits.
-        WLEN OFFSET(5) NUMBITS(2) [Eight = 3],
-        FEN OFFSET(4) NUMBITS(1) [],
-    ],
     CR [
         RXE OFFSET(9) NUMBITS(1) [],
         TXE OFFSET(8) NUMBITS(1) [],
@@ -37,7 +32,6 @@ register_structs! {
         (0x04 => _reserved0),
         (0x18 => fr: ReadOnly<u32, FR::Register>),
         (0x1c => _reserved1),
-        (0x2c => lcr_h: ReadWrite<u32, LCR_H::Register>),
         (0x30 => cr: ReadWrite<u32, CR::Register>),
         (0x34 => _reserved2),
         (0x38 => imsc: ReadWrite<u32>),
@@ -69,7 +63,7 @@ impl Pl011 {
         let uart = Self(base);
         let registers = uart.registers();
         registers.imsc.set(0);
-        // Reserved bits stay, and QEMU's log stays quiet only if both directions are on.
+        // No flow control; QEMU's log stays quiet only if both directions are on.
         registers
             .cr
             .write(CR::RXE::SET + CR::TXE::SET + CR::UARTEN::SET);

@@ -4,6 +4,7 @@
     reason = "turns the address of a register block into a reference, once"
 )]
 
+use crate::board::Conduit;
 use core::ptr::NonNull;
 use tock_registers::{
     interfaces::{Readable, Writeable},
@@ -32,35 +33,60 @@ const RSTS_HALT: u32 = 0x555;
 /// Ticks of about 15 microseconds until it bites.
 const TICKS: u32 = 10;
 
-/// Halts a Raspberry Pi through its watchdog: it resets, and the firmware then stays halted.
-///
-/// # Safety
-///
-/// `base` is the PM register block, mapped as device memory.
-pub unsafe fn halt_raspberry_pi(base: NonNull<u8>) {
-    // SAFETY: the caller promises a mapped PM block; the accesses are volatile.
-    let registers = unsafe { base.cast::<Registers>().as_ref() };
-    registers
-        .rsts
-        .set(PASSWORD | (registers.rsts.get() & 0x00ff_f000) | RSTS_HALT);
-    registers.wdog.set(PASSWORD | TICKS);
-    let kept = registers.rstc.get() & 0x00ff_ffff & !RSTC_CONFIG_MASK;
-    registers.rstc.set(PASSWORD | kept | RSTC_FULL_RESET);
+/// The Raspberry Pi's PM block.
+#[derive(Clone, Copy, Debug)]
+pub struct Watchdog(NonNull<u8>);
+
+// SAFETY: the registers are reachable from every core, and whoever writes them resets the machine.
+unsafe impl Send for Watchdog {}
+// SAFETY: as above.
+unsafe impl Sync for Watchdog {}
+
+impl Watchdog {
+    /// The PM block whose registers are mapped at `base`.
+    ///
+    /// # Safety
+    ///
+    /// `base` is the PM register block, mapped as device memory for as long as the value is used.
+    pub const unsafe fn new(base: NonNull<u8>) -> Self {
+        Self(base)
+    }
+
+    /// Halts the board: it resets some 150 microseconds later, and the firmware then stays halted.
+    fn halt(self) {
+        // SAFETY: the maker promised a mapped PM block; the accesses are volatile.
+        let registers = unsafe { self.0.cast::<Registers>().as_ref() };
+        registers
+            .rsts
+            .set(PASSWORD | (registers.rsts.get() & 0x00ff_f000) | RSTS_HALT);
+        registers.wdog.set(PASSWORD | TICKS);
+        let kept = registers.rstc.get() & 0x00ff_ffff & !RSTC_CONFIG_MASK;
+        registers.rstc.set(PASSWORD | kept | RSTC_FULL_RESET);
+    }
 }
 
-/// Turns the machine off by PSCI; returns only if the firmware does not know how.
-#[cfg(target_os = "none")]
-pub fn psci_off(conduit: crate::board::Conduit) {
-    use crate::board::Conduit;
-    // An error means that PSCI lacks the call; the caller has no better answer than to go on.
-    let _ = match conduit {
-        Conduit::Hvc => smccc::psci::system_off::<smccc::Hvc>(),
-        Conduit::Smc => smccc::psci::system_off::<smccc::Smc>(),
-    };
+/// How a board is turned off.
+#[derive(Clone, Copy, Debug)]
+pub enum PowerOff {
+    /// By PSCI.
+    Psci(Conduit),
+    /// As a Raspberry Pi.
+    Watchdog(Watchdog),
+}
+
+impl PowerOff {
+    /// Turns the board off; returns at once where that takes a moment, or where it cannot be done.
+    pub fn off(self) {
+        match self {
+            // An error means that PSCI lacks the call; the caller has no better answer than to go on.
+            Self::Psci(Conduit::Hvc) => drop(smccc::psci::system_off::<smccc::Hvc>()),
+            Self::Psci(Conduit::Smc) => drop(smccc::psci::system_off::<smccc::Smc>()),
+            Self::Watchdog(watchdog) => watchdog.halt(),
+        }
+    }
 }
 
 /// Why a core did not start.
-#[cfg(target_os = "none")]
 pub use smccc::psci::Error as PsciError;
 
 /// Starts the core with affinity `mpidr` at the physical address `entry`, with `context` in x0.
@@ -68,14 +94,7 @@ pub use smccc::psci::Error as PsciError;
 /// # Errors
 ///
 /// PSCI's own: already on, denied, invalid parameters, …
-#[cfg(target_os = "none")]
-pub fn psci_start(
-    conduit: crate::board::Conduit,
-    mpidr: u64,
-    entry: u64,
-    context: u64,
-) -> Result<(), PsciError> {
-    use crate::board::Conduit;
+pub fn psci_start(conduit: Conduit, mpidr: u64, entry: u64, context: u64) -> Result<(), PsciError> {
     match conduit {
         Conduit::Hvc => smccc::psci::cpu_on::<smccc::Hvc>(mpidr, entry, context),
         Conduit::Smc => smccc::psci::cpu_on::<smccc::Smc>(mpidr, entry, context),

@@ -4,7 +4,7 @@
 //! manual's (in its "low peripheral" map) and those of the firmware's own device tree. Memory is the
 //! least that every model has to spare: 1 GiB less the 64 MiB that the GPU takes at most by default.
 
-use crate::board::{Board, Cpu, CpuStart, DmaEngine, Gic, Reserved, Uart};
+use crate::board::{Board, Cpu, CpuStart, DmaEngine, Gic, Reserved};
 use arrayvec::ArrayVec;
 
 const PERIPHERALS: u64 = 0xFE00_0000;
@@ -22,10 +22,7 @@ pub fn board() -> Board<'static> {
             name: "spin-table",
             no_map: false,
         }]),
-        uart: Uart {
-            base: PERIPHERALS + 0x20_1000,
-            clock_hz: None,
-        },
+        uart: PERIPHERALS + 0x20_1000,
         gic: Gic::V2 {
             distributor: GIC + 0x1000..GIC + 0x2000,
             cpu_interface: GIC + 0x2000..GIC + 0x4000,
@@ -70,7 +67,7 @@ mod tests {
         };
         let engine = board.dma_engine.unwrap();
         let engine = engine.base..engine.base + 0x100 * 16;
-        let (uart, pm) = (board.uart.base, board.watchdog.unwrap());
+        let (uart, pm) = (board.uart, board.watchdog.unwrap());
         vec![
             uart..uart + 0x200,
             distributor,

@@ -88,11 +88,21 @@ leave_to_el1:
     b.eq    2f
     b.lo    1f
 
-    // EL3: nobody is below us, so this is the firmware's part too. SCR_EL3: NS, RES1, SMD, HCE, RW.
-    mov     x9, #0x5b1
+    // EL3: nobody is below us, so this is the firmware's part too. A Cortex-A72 is coherent only with
+    // CPUECTLR_EL1.SMPEN set before its caches are on (its TRM).
+    mrs     x9, midr_el1
+    ubfx    x9, x9, #4, #12
+    cmp     x9, #0xd08
+    b.ne    7f
+    mrs     x9, S3_1_C15_C2_1
+    orr     x9, x9, #(1 << 6)
+    msr     S3_1_C15_C2_1, x9
+7:  mov     x9, #0x531              // SCR_EL3: NS, RES1, HCE, RW
     msr     scr_el3, x9
     msr     cptr_el3, xzr
     msr     mdcr_el3, xzr
+    address x9, monitor             // who calls EL3 from here on, once for interrupts
+    msr     vbar_el3, x9
     mrs     x10, id_aa64pfr0_el1
     tst     x10, #(0xf << 24)       // GICv3 system registers
     b.eq    3f
@@ -114,8 +124,9 @@ leave_to_el1:
     eret
 
     // EL2: give EL1 the timers, the counters, floating point and the interrupt controller.
-2:  mov     x9, #(1 << 31)          // HCR_EL2.RW
+2:  mov     x9, #(1 << 31)          // HCR_EL2.RW; without E2H the registers below mean what they say
     msr     hcr_el2, x9
+    isb
     mov     x9, #3                  // CNTHCTL_EL2: EL1PCTEN, EL1PCEN
     msr     cnthctl_el2, x9
     msr     cntvoff_el2, xzr
@@ -129,13 +140,14 @@ leave_to_el1:
     msr     vpidr_el2, x9
     mrs     x10, id_aa64dfr0_el1
     ubfx    x10, x10, #8, #4
+    mov     x9, xzr
     cbz     x10, 5f
     cmp     x10, #15
     b.eq    5f
     mrs     x9, pmcr_el0            // MDCR_EL2.HPMN = PMCR_EL0.N: all counters are EL1's
     ubfx    x9, x9, #11, #5
-    msr     mdcr_el2, x9
-5:  mrs     x10, id_aa64pfr0_el1
+5:  msr     mdcr_el2, x9
+    mrs     x10, id_aa64pfr0_el1
     tst     x10, #(0xf << 24)
     b.eq    6f
     mov     x9, #0xf                // ICC_SRE_EL2: Enable, DIB, DFB, SRE
@@ -236,7 +248,7 @@ make_tables:
     dsb     sy
     ret     x18
 
-// Maps the image's pages [x0, x1) with the attributes x2. x13 is kept for nobody.
+// Maps the stack at x0, or the image's pages [x0, x1), with the attributes x2.
 map_stack:
     add     x1, x0, #{STACK_BYTES}
 map_pages:
@@ -322,3 +334,30 @@ secondary_high:
     mov     x30, xzr
     bl      {SECONDARY_ENTRY}
     b       park
+
+// ---- What stays at EL3, where the image was entered there -----------------------------------------
+// EL1 calls it by `smc`, with x0 = the interrupt controller's distributor and x1 = its CPU interface,
+// 0 for a GICv3, by their physical addresses. It opens the controller to the non-secure world, as
+// firmware does: a GICv3 to one security state (GICD_CTLR.DS, Arm IHI 0069 12.9.4), a GICv2 by putting
+// every interrupt into group 1 with a priority mask that the non-secure world may change (Arm IHI 0048
+// 4.3.4, 4.4.2). x9 to x11 and the flags are lost.
+.section .text.vectors, "ax"
+.balign 2048
+monitor:
+    .skip   0x400                   // nothing else arrives at EL3: SCR_EL3 routes nothing here
+    cbz     x1, 2f
+    mov     w9, #-1
+    add     x10, x0, #0x80          // GICD_IGROUPR0 to 31
+    add     x11, x10, #0x80
+1:  str     w9, [x10], #4
+    cmp     x10, x11
+    b.lo    1b
+    mov     w9, #0xff
+    str     w9, [x1, #4]            // GICC_PMR
+    b       4f
+2:  mov     w9, #(1 << 6)           // GICD_CTLR.DS
+    str     w9, [x0]
+3:  ldr     w9, [x0]                // until GICD_CTLR.RWP is clear
+    tbnz    w9, #31, 3b
+4:  dsb     sy
+    eret

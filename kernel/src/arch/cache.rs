@@ -12,7 +12,7 @@ use core::arch::asm;
 use tock_registers::interfaces::Readable;
 
 /// Bytes of the smallest data cache line on any level, from CTR_EL0.DminLine.
-pub fn data_line_bytes() -> u64 {
+fn data_line_bytes() -> u64 {
     4 << CacheType.read(CTR_EL0::DminLine)
 }
 

@@ -44,7 +44,8 @@ pub static SECONDARY: Secondary = Secondary {
     block: AtomicU64::new(0),
 };
 
-/// Gives core `id` its stacks, by their ends, and leaves word for it. Panics past [`MAX_CPUS`].
+/// Gives core `id` its stacks, by their ends, and leaves word for it; it may be started from then on.
+/// Panics past [`MAX_CPUS`].
 pub fn prepare(id: usize, stack: VirtAddr, irq_stack: VirtAddr, fault_stack: VirtAddr) {
     let block = &CPUS[id];
     block.id.store(id as u64, Ordering::Relaxed);
@@ -56,6 +57,8 @@ pub fn prepare(id: usize, stack: VirtAddr, irq_stack: VirtAddr, fault_stack: Vir
     SECONDARY
         .block
         .store(VirtAddr::from_ptr(block).get(), Ordering::Relaxed);
+    // What starts the core is no store of this kind: a call, or a word past the caches.
+    super::barrier::dsb_ish();
 }
 
 /// Wakes cores that wait for an event; what was stored before is visible to them.

@@ -60,7 +60,6 @@ unsafe extern "C" {
     static secondary_start: u8;
     static __kernel_root: u8;
     static __empty_root: u8;
-    static __fixmap_l3: u8;
 }
 
 static LOADED_AT: AtomicU64 = AtomicU64::new(0);
@@ -100,11 +99,6 @@ pub fn kernel_root() -> PhysAddr {
 /// A root table without entries, for TTBR0 while no user's is in use.
 pub fn empty_root() -> PhysAddr {
     to_phys(VirtAddr::from_ptr(&raw const __empty_root))
-}
-
-/// The level 3 table of the fixmap.
-pub fn fixmap_table() -> VirtAddr {
-    VirtAddr::from_ptr(&raw const __fixmap_l3)
 }
 
 /// Where another core starts, MMU off.

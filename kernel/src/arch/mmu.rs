@@ -73,7 +73,8 @@ pub fn asid_bits() -> u32 {
 /// Whether a load from `address` at EL1 would succeed, by asking the translation itself.
 pub fn is_readable(address: VirtAddr) -> bool {
     let result: u64;
-    // SAFETY: AT walks the tables and reports in PAR_EL1 (Arm ARM C5.6); it touches no memory.
+    // Not `nomem`: the tables that it walks are memory, which may just have changed.
+    // SAFETY: AT walks the tables and reports in PAR_EL1 (Arm ARM C5.6); it writes no memory.
     unsafe {
         core::arch::asm!(
             "at s1e1r, {}",
@@ -81,7 +82,7 @@ pub fn is_readable(address: VirtAddr) -> bool {
             "mrs {}, par_el1",
             in(reg) address.get(),
             out(reg) result,
-            options(nomem, nostack, preserves_flags),
+            options(readonly, nostack, preserves_flags),
         );
     }
     result & 1 == 0

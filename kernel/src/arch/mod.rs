@@ -7,7 +7,7 @@
 //! | [`barrier`], [`tlb`], [`cache`], [`mmu`] | what translation tables and devices need |
 //! | [`cpu`], [`irq`], [`stack`] | this core: its number, its interrupt mask, its stacks |
 //! | [`pmu`], [`timer`] | counting and time |
-//! | [`semihosting`] | the debugger's way out |
+//! | [`monitor`], [`semihosting`] | what is below: our own EL3, the debugger |
 #![allow(
     unsafe_code,
     reason = "system registers, barriers and entry assembly live here"
@@ -20,6 +20,7 @@ pub mod exception;
 pub mod image;
 pub mod irq;
 pub mod mmu;
+pub mod monitor;
 pub mod pmu;
 pub mod registers;
 pub mod semihosting;

@@ -30,6 +30,17 @@ pub fn arm(deadline_ticks: u64) {
     barrier::isb();
 }
 
+/// Whether the deadline was reached; disarms if so. What is left of an interrupt that was already
+/// handled (its line falls some time after the timer is disarmed) finds that it was not.
+pub fn take() -> bool {
+    let control = CNTV_CTL_EL0.extract();
+    let due = control.is_set(CNTV_CTL_EL0::ENABLE) && control.is_set(CNTV_CTL_EL0::ISTATUS);
+    if due {
+        disarm();
+    }
+    due
+}
+
 /// Asks for none.
 pub fn disarm() {
     CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::CLEAR + CNTV_CTL_EL0::IMASK::SET);

@@ -33,7 +33,7 @@ pub fn invalidate_local() {
             "tlbi vmalle1",
             "dsb nsh",
             "isb",
-            options(nostack, preserves_flags)
-        )
+            options(nostack, preserves_flags),
+        );
     }
 }

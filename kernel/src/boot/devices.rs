@@ -3,8 +3,8 @@
 
 use super::stop;
 use crate::{
-    arch::pmu,
-    console, interrupt, log,
+    arch::{monitor, pmu},
+    console, exit, interrupt, log,
     mm::addr::{PAGE_BYTES, PhysAddr, VirtAddr},
     vm::{
         descriptor::{Attributes, Level},
@@ -18,6 +18,7 @@ use platform::{
     device_tree::{self, DeviceTreeError},
     gic::Gic,
     pl011::Pl011,
+    power::{PowerOff, Watchdog},
 };
 use wire::{params::Params, payload::Payload};
 
@@ -34,7 +35,7 @@ pub(super) fn early_console(params: &Params<'_>) {
 
 /// The board's UART becomes the console, unless it is the early one already.
 pub(super) fn console(board: &Board<'_>) {
-    map_console(PhysAddr::new(board.uart.base));
+    map_console(PhysAddr::new(board.uart));
 }
 
 fn map_console(base: PhysAddr) {
@@ -64,7 +65,7 @@ pub(super) fn find_board(
     if let Some((_, blob)) = files.find(|(name, _)| *name == "dtb") {
         return (parse(blob), None);
     }
-    let Some((blob, range)) = map_blob(PhysAddr::new(device_tree & ((1 << 48) - 1))) else {
+    let Some((blob, range)) = map_blob(device_tree) else {
         return (platform::rpi4::board(), None);
     };
     (parse(blob), Some(range))
@@ -83,10 +84,11 @@ fn refuse(error: &DeviceTreeError) -> ! {
 ///
 /// Boot loaders put it 8-byte aligned (Linux `booting.rst`) into memory; QEMU's `raspi4b` without one
 /// leaves the address of its ATAGs, in memory too, where no magic is found.
-fn map_blob(start: PhysAddr) -> Option<(&'static [u8], Range<PhysAddr>)> {
-    if start.get() == 0 || !start.is_aligned_to(8) {
+fn map_blob(start: u64) -> Option<(&'static [u8], Range<PhysAddr>)> {
+    if start == 0 || !start.is_multiple_of(8) || start >= 1 << 48 {
         return None;
     }
+    let start = PhysAddr::new(start);
     let window = fixmap::DEVICE_TREE;
     let inside = start.get() % PAGE_BYTES;
     let at = window.start.offset(inside);
@@ -126,16 +128,17 @@ fn bytes(start: VirtAddr, length: usize) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(start.as_mut_ptr(), length) }
 }
 
+/// A GICv3's distributor, and the part of its redistributors that is one core's, are at least this long
+/// (Arm IHI 0069, 12.8 and 12.10).
+const DISTRIBUTOR_BYTES: u64 = 64 << 10;
+const REDISTRIBUTOR_BYTES: u64 = 128 << 10;
+
 /// Sets the interrupt controller up; every interrupt stays disabled until somebody asks for it.
-pub(super) fn interrupts(board: &Board<'_>) {
-    let map = |registers: &Range<u64>| {
-        let (start, bytes) = (
-            PhysAddr::new(registers.start),
-            registers.end - registers.start,
-        );
-        match ioremap::ioremap(start, bytes) {
-            Ok(address) => pointer(address),
-            Err(error) => stop(format_args!("interrupt controller: {error}")),
+pub(super) fn interrupts(board: &Board<'_>, entry_el: u64) {
+    let open = |distributor: &Range<u64>, cpu_interface: Option<&Range<u64>>| {
+        if entry_el == 3 {
+            let start = |registers: &Range<u64>| PhysAddr::new(registers.start);
+            monitor::open_interrupt_controller(start(distributor), cpu_interface.map(start));
         }
     };
     let gic = match &board.gic {
@@ -143,7 +146,8 @@ pub(super) fn interrupts(board: &Board<'_>) {
             distributor,
             cpu_interface,
         } => {
-            let (distributor, cpu_interface) = (map(distributor), map(cpu_interface));
+            open(distributor, Some(cpu_interface));
+            let (distributor, cpu_interface) = (map_gic(distributor), map_gic(cpu_interface));
             // SAFETY: just mapped as device memory, at the addresses that the board says.
             unsafe { Gic::v2(distributor, cpu_interface) }
         }
@@ -151,23 +155,52 @@ pub(super) fn interrupts(board: &Board<'_>) {
             distributor,
             redistributors,
         } => {
-            let (distributor, redistributors) = (map(distributor), map(redistributors));
-            // SAFETY: as above.
-            match unsafe { Gic::v3(distributor, redistributors, board.cpus.len().max(1), 0) } {
-                Ok(gic) => gic,
-                Err(error) => stop(format_args!("interrupt controller: {error}")),
-            }
+            open(distributor, None);
+            gic_v3(distributor, redistributors, board.cpus.len().max(1))
         }
     };
     interrupt::init(gic, board.timer_interrupt);
     log::debug!("interrupts and timer ready, PMU {=bool}", pmu::is_present());
 }
 
-/// Halts a Raspberry Pi whose PM block is at `base`.
-pub(crate) fn halt_raspberry_pi(base: PhysAddr) {
-    if let Ok(registers) = ioremap::ioremap(base, PAGE_BYTES) {
+fn gic_v3(distributor: &Range<u64>, redistributors: &Range<u64>, cores: usize) -> Gic {
+    let bytes = |registers: &Range<u64>| registers.end - registers.start;
+    if bytes(distributor) < DISTRIBUTOR_BYTES
+        || bytes(redistributors) / REDISTRIBUTOR_BYTES < cores as u64
+    {
+        stop(format_args!(
+            "device tree: GICv3 registers too small for {cores} cores"
+        ));
+    }
+    let (distributor, redistributors) = (map_gic(distributor), map_gic(redistributors));
+    // SAFETY: just mapped as device memory, at the addresses that the board says, and long enough.
+    match unsafe { Gic::v3(distributor, redistributors, cores, 0) } {
+        Ok(gic) => gic,
+        Err(error) => stop(format_args!("interrupt controller: {error}")),
+    }
+}
+
+fn map_gic(registers: &Range<u64>) -> NonNull<u8> {
+    map_registers("interrupt controller", registers)
+}
+
+/// Finds out how the board is turned off, and maps what that takes.
+pub(super) fn power(board: &Board<'_>) {
+    if let Some(conduit) = board.psci {
+        exit::set_power_off(PowerOff::Psci(conduit));
+    } else if let Some(base) = board.watchdog {
+        let registers = map_registers("watchdog", &(base..base + PAGE_BYTES));
         // SAFETY: just mapped as device memory, at the address that the board says.
-        unsafe { platform::power::halt_raspberry_pi(pointer(registers)) };
+        exit::set_power_off(PowerOff::Watchdog(unsafe { Watchdog::new(registers) }));
+    }
+}
+
+/// Maps the registers of `device`, for good.
+fn map_registers(device: &str, registers: &Range<u64>) -> NonNull<u8> {
+    let start = PhysAddr::new(registers.start);
+    match ioremap::ioremap(start, registers.end - registers.start) {
+        Ok(address) => pointer(address),
+        Err(error) => stop(format_args!("{device}: {error}")),
     }
 }
 

@@ -8,23 +8,35 @@ use super::{
 };
 use crate::{
     arch::{
+        cpu,
         exception::{Frame, Kind},
-        image, stack,
+        image, mmu, stack,
     },
     console::{self, Emergency},
     mm::addr::VirtAddr,
-    vm::layout,
+    vm::{ioremap, layout, vmalloc},
 };
 use core::{
     fmt::Write,
     ops::Range,
     panic::PanicInfo,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 use wire::{fault::Dump, frame::Channel};
 
-/// Set by the first failure; a second one is a failure of this very code.
-static FAILED: AtomicBool = AtomicBool::new(false);
+/// The core that failed first, plus one; 0 while none has.
+static FAILED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this is the first failure; if not, it is one of this very code. A core that fails while
+/// another one is reporting stops here.
+fn is_first() -> bool {
+    let me = cpu::id() + 1;
+    match FAILED.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => true,
+        Err(first) if first == me => false,
+        Err(_) => cpu::park(),
+    }
+}
 
 /// Lets a fault inside a copy routine end the copy; returns whether the frame now goes on elsewhere.
 pub fn fix_up(frame: &mut Frame, esr: u64, far: u64) -> bool {
@@ -44,7 +56,7 @@ pub fn fix_up(frame: &mut Frame, esr: u64, far: u64) -> bool {
 
 /// Reports a fault and ends the machine. Runs on the fault stack.
 pub fn report(frame: &Frame, kind: Kind, esr: u64, far: u64) -> ! {
-    if FAILED.swap(true, Ordering::Relaxed) {
+    if !is_first() {
         again(esr, frame.elr, far);
     }
     let mut line = console::emergency();
@@ -62,9 +74,14 @@ fn describe(
     far: u64,
 ) -> core::fmt::Result {
     let (syndrome, places) = (Syndrome(esr), places());
-    let locate = |address| Located {
-        address: VirtAddr::new(address),
-        places: &places,
+    let locate = |address| {
+        let address = VirtAddr::new(address);
+        Located {
+            address,
+            places: &places,
+            area: area_at(address),
+            stack_bytes: stack::STACK_BYTES,
+        }
     };
     write!(line, "\n*** fault: ")?;
     match kind {
@@ -107,6 +124,15 @@ fn again(esr: u64, elr: u64, far: u64) -> ! {
     crate::exit::stop(EXIT_CODE)
 }
 
+/// The area of vmalloc or of ioremap that `address` lies in or behind. Somebody may hold their locks, who
+/// was interrupted by this: then nothing is known.
+fn area_at(address: VirtAddr) -> Option<Place> {
+    let place = |name, range| Place { name, range };
+    vmalloc::area_at(address)
+        .map(|range| place("vmalloc area", range))
+        .or_else(|| Some(place("ioremap area", ioremap::try_find(address)?.range())))
+}
+
 /// The image's sections, stacks and guards, with their rights.
 fn places() -> [Place; 9] {
     let place = |name, range| Place { name, range };
@@ -135,22 +161,21 @@ fn stack_above(guard: &Range<VirtAddr>) -> Range<VirtAddr> {
 
 /// Sends registers and stack for the host to unwind.
 fn dump(line: &mut Emergency, pc: u64, sp: u64, x: [u64; 31]) {
-    let stacks = [image::whole(), layout::STACKS];
-    let inside = stacks
-        .iter()
-        .any(|stacks| stacks.contains(&VirtAddr::new(sp)));
     // SP may lie in the guard, where nothing can be read.
-    let start = sp.max(stack::start(sp)) & !15;
-    let bytes = if inside {
-        stack::end(sp).saturating_sub(start)
+    let (start, end) = (sp.max(stack::start(sp)) & !15, stack::end(sp));
+    let is_stack = [image::whole(), layout::STACKS]
+        .iter()
+        .any(|stacks| stacks.contains(&VirtAddr::new(start)));
+    // Garbage in SP is no reason to fail again. A stack is mapped whole.
+    let is_readable = |byte| mmu::is_readable(VirtAddr::new(byte));
+    let stack: &[u8] = if is_stack && start < end && is_readable(start) && is_readable(end - 1) {
+        let length = usize::try_from(end - start).unwrap_or(0);
+        // SAFETY: the range can be read, as was just found, and lies where stacks do, which stay mapped.
+        // The owner of this one does not run: it failed, or called this.
+        unsafe { core::slice::from_raw_parts(VirtAddr::new(start).as_mut_ptr(), length) }
     } else {
-        0
+        &[]
     };
-    let pointer = VirtAddr::new(start).as_mut_ptr::<u8>();
-    let length = usize::try_from(bytes).unwrap_or(0);
-    // SAFETY: the range lies inside a core's stack, which is mapped for good. Its owner
-    // does not run: it failed, or called this.
-    let stack = unsafe { core::slice::from_raw_parts(pointer, length) };
     let dump = Dump {
         pc,
         sp,
@@ -189,7 +214,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
             options(nostack, preserves_flags),
         );
     }
-    if FAILED.swap(true, Ordering::Relaxed) {
+    if !is_first() {
         again(0, pc, 0);
     }
     let mut line = console::emergency();

@@ -40,11 +40,6 @@ impl<T> PerCpu<T> {
     pub fn get<'a>(&'a self, _proof: &'a IrqMasked) -> &'a T {
         &self.0[cpu()].0
     }
-
-    /// Every core's value, for a caller that owns them all.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut().map(|value| &mut value.0)
-    }
 }
 
 // SAFETY: by invariant 1 no two contexts use the same entry at once, so sharing the array moves each

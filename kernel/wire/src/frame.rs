@@ -99,11 +99,6 @@ impl Encoder {
         out(0);
     }
 
-    /// Frames started so far, modulo 2¹⁶.
-    pub const fn started(&self) -> u16 {
-        self.sequence
-    }
-
     fn stuff(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
         if self.used == BLOCK_BYTES {
             self.flush(out);

@@ -36,11 +36,6 @@ impl<'a> Params<'a> {
             None => value.parse().ok(),
         }
     }
-
-    /// The whole of both lines, payload first.
-    pub const fn lines(&self) -> [&'a str; 2] {
-        [self.lines[1], self.lines[0]]
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{
     property::{cells, is_enabled, strings, text},
     push,
 };
-use crate::board::{Conduit, DmaEngine, Gic, MAX_VIRTIO, Uart};
+use crate::board::{Conduit, DmaEngine, Gic, MAX_VIRTIO};
 use arrayvec::ArrayVec;
 use core::ops::Range;
 use dtoolkit::{Node, fdt::FdtNode};
@@ -14,7 +14,7 @@ use dtoolkit::{Node, fdt::FdtNode};
 /// What the walk has found so far; the first usable node of a kind wins.
 #[derive(Default)]
 pub(super) struct Devices {
-    pub(super) uart: Option<Uart>,
+    pub(super) uart: Option<u64>,
     pub(super) gic: Option<Gic>,
     /// Interrupt number of the virtual timer.
     pub(super) timer: Option<u32>,
@@ -125,13 +125,9 @@ fn first<T>(slot: &mut Option<T>, find: impl FnOnce() -> Option<T>) {
     }
 }
 
-/// The PL011 `node`, a child of `bus`.
-pub(super) fn uart(node: FdtNode<'_>, bus: &Bus<'_, '_>) -> Option<Uart> {
-    let clock_hz = cells(node, "clock-frequency").next();
-    Some(Uart {
-        base: bus.registers(node, 0)?.start,
-        clock_hz,
-    })
+/// The registers of the PL011 `node`, a child of `bus`.
+pub(super) fn uart(node: FdtNode<'_>, bus: &Bus<'_, '_>) -> Option<u64> {
+    Some(bus.registers(node, 0)?.start)
 }
 
 fn two_blocks(node: FdtNode<'_>, bus: &Bus<'_, '_>) -> Option<(Range<u64>, Range<u64>)> {

@@ -56,7 +56,7 @@ fn the_pool_runs_out_with_an_error_and_comes_back() {
 }
 
 fn registers_are_mapped_as_device_memory() {
-    let uart = PhysAddr::new(machine().board.uart.base);
+    let uart = PhysAddr::new(machine().board.uart);
     let registers = ioremap::ioremap(uart, 4096).expect("an area");
     let mapping = kernel_space::walk(registers).expect("mapped");
     assert_eq!(

@@ -10,6 +10,7 @@ use kernel::{
         gfp::Gfp,
         kmalloc::{kfree, kmalloc},
     },
+    smp,
     vm::vmalloc::{vfree, vmalloc},
 };
 
@@ -21,7 +22,9 @@ crate::table::tests! {
     a_stack_overflow_in_a_handler_is_called_one => "guard page of the interrupt stack",
     a_null_dereference_names_the_null_page => "null page + 0x8",
     the_kernel_cannot_touch_user_memory_directly => "user region",
-    a_vmalloc_area_ends_in_a_guard => "vmalloc area",
+    a_stack_overflow_on_another_core_is_called_one if crate::smp::one_core
+        => "guard page of the stack of core 1",
+    a_vmalloc_area_ends_in_a_guard => "guard page of the vmalloc area",
     freeing_an_object_twice_is_named => "double free",
     freeing_inside_an_object_is_named => "invalid free",
     freeing_what_was_never_allocated_is_named => "invalid free",
@@ -73,6 +76,12 @@ fn a_stack_overflow_in_a_handler_is_called_one() {
     }
 }
 
+fn a_stack_overflow_on_another_core_is_called_one() {
+    smp::start(1).expect("a second core");
+    smp::on(1, a_stack_overflow_is_called_one).expect("started above");
+    smp::wait(1);
+}
+
 fn a_null_dereference_names_the_null_page() {
     write(VirtAddr::new(8));
 }
@@ -119,10 +128,10 @@ fn freeing_inside_an_object_is_named() {
 }
 
 fn freeing_what_was_never_allocated_is_named() {
-    let text = VirtAddr::new(image::data().start.get()).as_mut_ptr::<u8>();
+    let data = image::data().start.as_mut_ptr::<u8>();
     let others: [_; 256] = core::array::from_fn(|_| kmalloc(64, Gfp::KERNEL).expect("memory"));
     // SAFETY: none; the kernel must catch it.
-    unsafe { kfree(NonNull::new(text).expect("not null")) };
+    unsafe { kfree(NonNull::new(data).expect("not null")) };
     push_out(&others);
 }
 

@@ -23,7 +23,7 @@ crate::table::tests! {
     cores_allocate_at_once_and_free_each_other_s_objects if one_core,
 }
 
-fn one_core() -> Option<&'static str> {
+pub(crate) fn one_core() -> Option<&'static str> {
     (cores() < 2).then_some("a second core")
 }
 

@@ -26,7 +26,7 @@ fn uart_behind(buses: &[&[DeviceTreeProperty]], reg: &[u32]) -> DeviceTree {
 
 fn uart_base(tree: &DeviceTree) -> Option<u64> {
     match read(tree) {
-        Ok(board) => Some(board.uart.base),
+        Ok(board) => Some(board.uart),
         Err(DeviceTreeError::Missing("PL011 UART")) => None,
         Err(error) => panic!("{error}"),
     }

@@ -40,7 +40,7 @@ fn check(board: &Board<'_>) {
         assert!(in_bounds(range), "{range:x?}");
     }
     assert!(!board.memory.is_empty());
-    assert!(board.uart.base < ADDRESS_END);
+    assert!(board.uart < ADDRESS_END);
     assert!((16..32).contains(&board.timer_interrupt));
     assert!(board.dma_reach.is_none_or(|end| end <= ADDRESS_END));
     if let Some(engine) = board.dma_engine {
