@@ -2,7 +2,33 @@
 
 use crate::guest::Event;
 use crate::log::{Level, LogLine};
-use std::io::{IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// Says a line about what is done, on standard error. Whoever reads it may go away.
+pub fn say(line: impl Display) {
+    #[cfg(not(test))]
+    let _ = writeln!(io::stderr(), "{line}");
+    // What goes through the macro is shown with the test that failed, and else not at all.
+    #[cfg(test)]
+    #[expect(clippy::print_stderr, reason = "the reader of a test stays")]
+    {
+        eprintln!("{line}");
+    }
+}
+
+/// Writes what a command was asked for, as it is, to standard output.
+///
+/// # Errors
+///
+/// As from the system, but for a reader that has read enough and closed its end (`| head`).
+pub fn result(text: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
 
 /// Prints events.
 ///
@@ -16,19 +42,19 @@ pub struct Printer<W> {
     line_ended: bool,
 }
 
-impl Printer<std::io::Stdout> {
+impl Printer<io::Stdout> {
     /// A printer to standard output.
     pub fn stdout() -> Self {
-        let out = std::io::stdout();
+        let out = io::stdout();
         let colours = out.is_terminal() && colours_wanted();
         Self::new(out, colours)
     }
 }
 
-impl Printer<std::io::Stderr> {
+impl Printer<io::Stderr> {
     /// A printer to standard error, for commands whose standard output is a report.
     pub fn stderr() -> Self {
-        let out = std::io::stderr();
+        let out = io::stderr();
         let colours = out.is_terminal() && colours_wanted();
         Self::new(out, colours)
     }

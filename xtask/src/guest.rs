@@ -4,7 +4,9 @@
 //! is worth is [`Outcome::verdict`]'s business.
 
 use crate::backtrace::Backtrace;
+use crate::console;
 use crate::demux::{Demux, Piece};
+use crate::device_tree;
 use crate::image::Image;
 use crate::log::LogLine;
 use crate::machine::{self, Attachments, MachineArgs};
@@ -70,12 +72,18 @@ pub enum Event<'a> {
 /// If the machine cannot be prepared or started, or the user interrupts.
 pub fn boot(boot: &Boot<'_>, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outcome> {
     let mut command = prepare(boot)?;
+    if let Some(port) = boot.machine.gdb {
+        let elf = process::quoted(&boot.image.elf);
+        console::say(format_args!(
+            "gdb-multiarch {elf} -ex 'target remote :{port}'"
+        ));
+    }
     let mut outcome = Outcome {
         qemu_command: process::line(&command),
         ..Outcome::default()
     };
     if !boot.quiet {
-        eprintln!("{}", outcome.qemu_command);
+        console::say(&outcome.qemu_command);
     }
     let child = Child::spawn(&mut command).with_context(|| {
         format!(
@@ -86,12 +94,12 @@ pub fn boot(boot: &Boot<'_>, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outc
     let seconds = boot.machine.timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS);
     let timed = boot.machine.gdb.is_none() && seconds > 0;
     let deadline = timed.then(|| Instant::now() + Duration::from_secs(seconds));
-    let mut session = Session {
+    let mut listener = Listener {
         boot,
         outcome: &mut outcome,
         on_event,
     };
-    if !listen(&read_pipes(&child)?, deadline, &mut session)? {
+    if !listen(&read_pipes(&child)?, deadline, &mut listener)? {
         child.kill();
         outcome.timed_out = Some(seconds);
     }
@@ -114,9 +122,12 @@ fn prepare(boot: &Boot<'_>) -> Result<Command> {
         boot.machine.log,
         boot.command_line
     );
-    let flat = boot
-        .image
-        .write_flat(command_line.trim_end(), &boot.files)?;
+    let mut files = boot.files.clone();
+    if boot.machine.el3 {
+        // Nobody boots before us who could pass it in a register.
+        files.push(("dtb".to_owned(), device_tree::of(boot.machine)?));
+    }
+    let flat = boot.image.write_flat(command_line.trim_end(), &files)?;
     let attached = Attachments {
         flat: &flat,
         disk: boot.disk,
@@ -169,7 +180,7 @@ fn read_serial(mut serial: impl Read, sender: &Sender<Arrival>) {
 fn listen(
     arrivals: &Receiver<Arrival>,
     mut deadline: Option<Instant>,
-    session: &mut Session<'_, '_>,
+    listener: &mut Listener<'_, '_>,
 ) -> Result<bool> {
     let mut demux = Demux::default();
     let in_time = loop {
@@ -178,33 +189,34 @@ fn listen(
             break false;
         }
         match arrivals.recv_timeout(left.map_or(QUIET, |left| left.min(QUIET))) {
-            Ok(Arrival::Serial(bytes)) => demux.push(&bytes, &mut |piece| session.take(piece)),
-            Ok(Arrival::Complaint(line)) => session.complain(line),
-            Err(RecvTimeoutError::Timeout) => demux.idle(&mut |piece| session.take(piece)),
+            Ok(Arrival::Serial(bytes)) => demux.push(&bytes, &mut |piece| listener.take(piece)),
+            Ok(Arrival::Complaint(line)) => listener.complain(line),
+            Err(RecvTimeoutError::Timeout) => demux.idle(&mut |piece| listener.take(piece)),
             Err(RecvTimeoutError::Disconnected) => break true,
         }
         if process::interrupted() {
             bail!("interrupted");
         }
-        if session.outcome.code.is_some() {
+        if listener.outcome.code.is_some() {
             let leave = Instant::now() + GRACE;
             deadline = Some(deadline.map_or(leave, |deadline| deadline.min(leave)));
         }
     };
-    session.outcome.lost = demux.finish(&mut |piece| session.take(piece));
+    listener.outcome.lost = demux.finish(&mut |piece| listener.take(piece));
     // After the guest's own end, a QEMU that stays is no timeout of the guest's.
-    Ok(in_time || session.outcome.code.is_some())
+    Ok(in_time || listener.outcome.code.is_some())
 }
 
 /// Turns pieces of the line into events.
-struct Session<'a, 'b> {
+struct Listener<'a, 'b> {
     boot: &'a Boot<'b>,
     outcome: &'a mut Outcome,
     on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
-impl Session<'_, '_> {
+impl Listener<'_, '_> {
     fn take(&mut self, piece: Piece<'_>) {
+        self.outcome.heard = true;
         let (channel, payload) = match piece {
             Piece::Text(text) => return (self.on_event)(Event::Plain(text)),
             Piece::Frame(channel, payload) => (channel, payload),
@@ -254,7 +266,7 @@ impl Session<'_, '_> {
 
     fn complain(&mut self, line: String) {
         if !self.boot.quiet {
-            eprintln!("qemu: {line}");
+            console::say(format_args!("qemu: {line}"));
         }
         self.outcome.complaints.push(line);
     }

@@ -4,28 +4,28 @@
 //! may change without changing a measurement.
 
 use crate::log::Level;
+pub use crate::size::Size;
 use anyhow::{Result, bail};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 /// The least memory that `virt` is offered with.
-const LEAST: Size = Size(64 * MIB);
+const LEAST: Size = Size(64 << 20);
 /// Memory of `virt` unless asked otherwise.
-const DEFAULT: Size = Size(512 * MIB);
+const DEFAULT: Size = Size(512 << 20);
 /// The only memory size that QEMU's `raspi4b` accepts.
-const RASPI4B: Size = Size(2 * GIB);
+const RASPI4B: Size = Size(2 << 30);
 /// Above this, memory is not reserved on the host, so that a machine larger than it starts.
-const RESERVED: Size = Size(4 * GIB);
+const RESERVED: Size = Size(4 << 30);
 /// Most cores that `virt` is offered with: what GICv2 can address.
 const MOST_CORES: u32 = 8;
 /// Cores of `raspi4b`.
 const RASPI4B_CORES: u32 = 4;
 /// The model of both boards' cores unless asked otherwise: what a Raspberry Pi 4 has.
 const DEFAULT_CPU: &str = "cortex-a72";
+/// Where virt's image is put that nobody loads: where a boot loader would put it.
+const LOADED_AT: u64 = 0x4020_0000;
 /// Where gdb connects unless asked otherwise.
 const GDB_PORT: &str = "1234";
 
@@ -58,40 +58,6 @@ impl fmt::Display for Board {
     }
 }
 
-/// A memory size in bytes, written as QEMU does: `64M`, `2G`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes % GIB == 0 => write!(f, "{}G", bytes / GIB),
-            bytes if bytes % MIB == 0 => write!(f, "{}M", bytes / MIB),
-            bytes => write!(f, "{}K", bytes / 1024),
-        }
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let unit = match text.as_bytes().last() {
-            Some(b'K' | b'k') => 1024,
-            Some(b'M' | b'm') => MIB,
-            Some(b'G' | b'g') => GIB,
-            _ => return Err("a size is a number and K, M or G, as in 512M".to_owned()),
-        };
-        let number: u64 = text[..text.len() - 1]
-            .parse()
-            .map_err(|_| format!("`{text}` is not a number followed by K, M or G"))?;
-        let bytes = number.checked_mul(unit).filter(|bytes| bytes % MIB == 0);
-        bytes
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is not a whole number of MiB"))
-    }
-}
-
 /// Options that say which machine to boot.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct MachineArgs {
@@ -110,6 +76,9 @@ pub struct MachineArgs {
     /// Enter the image at EL2 on virt (raspi4b always does)
     #[arg(long)]
     pub el2: bool,
+    /// Enter the image at EL3 on virt, with no firmware below it
+    #[arg(long, conflicts_with = "dtb")]
+    pub el3: bool,
     /// Interrupt controller of virt: GICv2 or GICv3 [default: 2]
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(2..=3))]
     pub gic: Option<u32>,
@@ -123,7 +92,8 @@ pub struct MachineArgs {
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// Wait for a debugger before the first instruction (no timeout then)
-    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = GDB_PORT)]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true,
+          default_missing_value = GDB_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     pub gdb: Option<u16>,
     /// Install what is missing without asking
     #[arg(long)]
@@ -200,6 +170,9 @@ impl MachineArgs {
                 if self.gic == Some(3) {
                     bail!("--gic 3: raspi4b has a GICv2");
                 }
+                if self.el3 {
+                    bail!("--el3: raspi4b enters a flat image at EL2");
+                }
             }
         }
         if let Some(dtb) = self.dtb.as_deref().filter(|dtb| !dtb.is_file()) {
@@ -234,20 +207,32 @@ impl MachineArgs {
                 bail!("{} has no virtio block device", self.board);
             }
             let drive = format!("if=none,id=disk,format=raw,file={}", escaped(disk));
-            add(&[
-                "-global",
-                "virtio-mmio.force-legacy=false",
-                "-drive",
-                &drive,
-            ]);
-            add(&["-device", "virtio-blk-device,drive=disk"]);
+            add(&["-global", "virtio-mmio.force-legacy=false"]);
+            add(&["-drive", &drive, "-device", "virtio-blk-device,drive=disk"]);
         }
         if let Some(dtb) = &self.dtb {
             arguments.extend([OsString::from("-dtb"), dtb.clone().into()]);
         }
-        arguments.extend([OsString::from("-kernel"), attached.flat.into()]);
+        let flat = attached.flat;
+        arguments.extend(if self.el3 {
+            let place = format!("addr={LOADED_AT:#x},cpu-num=0");
+            let loader = format!("loader,file={},{place}", escaped(flat));
+            ["-device".into(), loader.into()]
+        } else {
+            ["-kernel".into(), flat.into()]
+        });
         arguments.extend(self.qemu.iter().map(OsString::from));
         Ok(arguments)
+    }
+
+    /// QEMU's arguments to write the device tree of this virt to `file` and leave.
+    pub fn device_tree_arguments(&self, file: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        self.virt(&mut add);
+        let file = format!("dumpdtb={}", escaped(file));
+        add(&["-M", &file, "-display", "none"]);
+        arguments
     }
 
     fn virt(&self, add: &mut impl FnMut(&[&str])) {
@@ -258,6 +243,9 @@ impl MachineArgs {
         );
         if self.el2 {
             machine.push_str(",virtualization=on");
+        }
+        if self.el3 {
+            machine.push_str(",secure=on");
         }
         let unreserved = cfg!(target_os = "linux") && self.memory() > RESERVED;
         if unreserved {
@@ -338,6 +326,14 @@ mod tests {
     }
 
     #[test]
+    fn without_firmware_the_image_is_put_into_memory() {
+        let line = line(&["--el3"], false, None).unwrap();
+        assert!(line.contains("dtb-randomness=off,secure=on -cpu"), "{line}");
+        let loader = "-device loader,file=image,addr=0x40200000,cpu-num=0";
+        assert!(line.contains(loader) && !line.contains("-kernel"), "{line}");
+    }
+
+    #[test]
     #[cfg(target_os = "linux")]
     fn a_machine_larger_than_the_host_is_not_reserved() {
         let line = line(&["--mem", "64G"], false, None).unwrap();
@@ -358,27 +354,13 @@ mod tests {
             (&["--machine", "raspi4b", "--smp", "2"], "--smp 2"),
             (&["--machine", "raspi4b", "--cpu", "max"], "--cpu max"),
             (&["--machine", "raspi4b", "--gic", "3"], "--gic 3"),
+            (&["--machine", "raspi4b", "--el3"], "--el3"),
             (&["--dtb", "/nonexistent"], "--dtb /nonexistent"),
         ] {
             let error = line(arguments, false, None).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
         assert!(line(&["--machine", "raspi4b"], false, Some(Path::new("d"))).is_err());
-    }
-
-    #[test]
-    fn sizes_are_read_and_written_as_qemu_does() {
-        for (text, bytes, shown) in [
-            ("64M", 64 << 20, "64M"),
-            ("8g", 8 << 30, "8G"),
-            ("65536K", 64 << 20, "64M"),
-        ] {
-            assert_eq!(text.parse(), Ok(Size(bytes)));
-            assert_eq!(Size(bytes).to_string(), shown);
-        }
-        for text in ["", "M", "512", "-1M", "1.5G", "3K", "99999999999999G", "é"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -2,12 +2,18 @@
 //!
 //! Exit status: 0 fine; 1 a test, a benchmark or the guest failed; 2 usage or environment; 3 a
 //! performance regression; 124 a timeout. `run` returns the guest's own code.
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic when the reader has gone away: `console` has what does not"
+)]
 
 pub mod backtrace;
 pub mod bench;
 pub mod check;
 pub mod console;
 pub mod demux;
+pub mod device_tree;
 pub mod disk;
 pub mod guest;
 pub mod image;
@@ -17,6 +23,7 @@ pub mod outcome;
 pub mod process;
 pub mod run;
 pub mod setup;
+pub mod size;
 pub mod test;
 pub mod unwind;
 pub mod workspace;
@@ -77,11 +84,11 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(_) if process::interrupted() => {
-            eprintln!("interrupted");
+            console::say("interrupted");
             ExitCode::from(process::INTERRUPTED_STATUS)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            console::say(format_args!("error: {error:#}"));
             let failure = error.downcast_ref::<guest::Failure>();
             ExitCode::from(failure.map_or(ENVIRONMENT, guest::Failure::exit_code))
         }

@@ -19,6 +19,8 @@ pub struct Outcome {
     pub lost: u32,
     /// Sound frames whose contents could not be read.
     pub unreadable: Vec<String>,
+    /// Whether anything at all came over the serial line.
+    pub heard: bool,
     /// What QEMU itself said on standard error.
     pub complaints: Vec<String>,
     /// QEMU's command line, as a shell takes it.
@@ -31,6 +33,8 @@ pub struct Outcome {
 pub enum Failure {
     /// It was stopped after this many seconds.
     TimedOut(u64),
+    /// QEMU did not start the machine: this is what it said.
+    Refused(String),
     /// QEMU ended, and the guest never said that it was done.
     NoEnd {
         /// QEMU's exit status, if it was not killed.
@@ -52,10 +56,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The status that xtask exits with: 124 for a timeout, else 1.
+    /// The status that xtask exits with: 124 for a timeout, 2 for a machine that cannot be had, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::TimedOut(_) => 124,
+            Self::Refused(_) => 2,
             _ => 1,
         }
     }
@@ -65,6 +70,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut(seconds) => write!(f, "stopped after {seconds} s (--timeout)"),
+            Self::Refused(complaint) => write!(f, "QEMU did not start the machine: {complaint}"),
             Self::NoEnd { status, complaint } => {
                 write!(f, "the machine ended before the guest said it was done (")?;
                 match status {
@@ -108,9 +114,14 @@ impl Outcome {
         }
         let Some(guest) = self.code else {
             let complaint = self.complaints.last().cloned();
-            return Err(Failure::NoEnd {
-                status: self.status,
-                complaint,
+            return Err(match complaint {
+                Some(complaint) if self.status == Some(1) && !self.heard => {
+                    Failure::Refused(complaint)
+                }
+                complaint => Failure::NoEnd {
+                    status: self.status,
+                    complaint,
+                },
             });
         };
         // A process's exit status has eight bits.
@@ -166,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_says_nothing_never_succeeds() {
-        let complaint = Some("could not load the kernel".to_owned());
+        let complaint = Some("terminating on signal 15".to_owned());
         let silent = Outcome {
             status: Some(0),
             complaints: complaint.iter().cloned().collect(),
@@ -181,6 +192,21 @@ mod tests {
             }
         );
         assert_eq!(failure.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_machine_that_qemu_does_not_start_is_the_callers_mistake() {
+        let complaint = "unable to find CPU model 'x'".to_owned();
+        let mut outcome = Outcome {
+            status: Some(1),
+            complaints: vec![complaint.clone()],
+            ..Outcome::default()
+        };
+        let failure = outcome.verdict().unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        assert_eq!(failure, Failure::Refused(complaint));
+        outcome.heard = true;
+        assert_eq!(outcome.verdict().unwrap_err().exit_code(), 1);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `cargo xtask run`: boots Tessera, or an example app, and shows what it says.
 
-use crate::console::Printer;
+use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::{self, Image, Target};
 use crate::machine::{Board, MachineArgs};
-use crate::{disk, process, setup, workspace};
+use crate::{disk, setup, workspace};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -35,9 +35,6 @@ pub fn command(args: &Args) -> Result<u8> {
         None => Target::Bin("tessera"),
     };
     let image = image::build("kernel", target, &[])?;
-    if let Some(port) = args.machine.gdb {
-        eprintln!("{}", gdb_line(&image, port));
-    }
     let mut printer = Printer::stdout();
     let disk = (args.example.is_none() && args.machine.board == Board::Virt)
         .then(|| workspace::artifacts().join("disk.img"));
@@ -46,7 +43,7 @@ pub fn command(args: &Args) -> Result<u8> {
     })? {
         Ok(code) => Ok(code),
         Err(why) => {
-            eprintln!("error: {why}");
+            console::say(format_args!("error: {why}"));
             Ok(GUEST_FAILED)
         }
     }
@@ -88,10 +85,4 @@ pub fn boot(
             .map_err(|why| format!("{why:#}")));
     }
     Ok(Ok(code))
-}
-
-/// The line that attaches a debugger with the image's symbols.
-fn gdb_line(image: &Image, port: u16) -> String {
-    let elf = process::quoted(&image.elf);
-    format!("gdb-multiarch {elf} -ex 'target remote :{port}'")
 }

@@ -11,7 +11,7 @@ pub enum Format {
     Text,
     /// One object with header, rows and values
     Json,
-    /// One line a row
+    /// One line a row; the values of traces are in the other two
     Csv,
 }
 

@@ -8,13 +8,14 @@
 //! report depends on the time of day or on how fast the host is.
 
 pub mod collect;
+pub mod exact;
 pub mod format;
 pub mod memory;
 pub mod provenance;
 pub mod report;
 pub mod trace;
 
-use crate::console::Printer;
+use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::{self, Image, Target};
 use crate::log::Level;
@@ -25,7 +26,7 @@ use collect::{CollectError, Collector, Header};
 use format::Format;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::{Provenance, Report, SCHEMA};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trace::Loaded;
 use wire::bench::Record;
 use wire::glob;
@@ -85,11 +86,17 @@ pub struct Args {
 /// If a trace is malformed or fits no machine, the image does not build, or a boot does not count.
 pub fn command(args: &Args) -> Result<u8> {
     args.machine.validate()?;
+    if let Some(file) = &args.output {
+        // Better now than when everything has been measured.
+        let folder = file.parent().filter(|folder| *folder != Path::new(""));
+        let writable = folder.is_none_or(Path::is_dir) && !file.is_dir();
+        ensure!(writable, "--output {}: no such folder", file.display());
+    }
     let traces = load_traces(args)?;
     setup::ensure(args.machine.yes)?;
     let image = build(args)?;
     if args.list {
-        print!("{}", list(args, &image, &traces)?);
+        console::result(list(args, &image, &traces)?)?;
         return Ok(0);
     }
     match measure(args, &image, &traces) {
@@ -98,46 +105,16 @@ pub fn command(args: &Args) -> Result<u8> {
             match &args.output {
                 Some(file) => std::fs::write(file, text)
                     .with_context(|| format!("cannot write {}", file.display()))?,
-                None => print!("{text}"),
+                None => console::result(text).context("cannot write the report")?,
             }
             Ok(0)
         }
         Err(error) if error.is::<CollectError>() => {
-            eprintln!("error: {error}");
+            console::say(format_args!("error: {error}"));
             Ok(FAILED)
         }
         Err(error) => Err(error),
     }
-}
-
-/// Checks that two runs of the same rows give the same report, byte for byte.
-///
-/// # Errors
-///
-/// If they differ, or one of them fails.
-pub fn self_test() -> Result<()> {
-    let mut args = Args {
-        filter: "*/64/*".to_owned(),
-        format: Format::Json,
-        no_default_traces: true,
-        ..Args::default()
-    };
-    let image = build(&args)?;
-    let run = |args: &Args| -> Result<String> {
-        Ok(args
-            .format
-            .write(&measure(args, &image, &load_traces(args)?)?)?)
-    };
-    for filter in ["*/64/*", "trace/linux-boot-fs"] {
-        args.filter = filter.to_owned();
-        args.no_default_traces = !filter.starts_with("trace");
-        let (first, second) = (run(&args)?, run(&args)?);
-        ensure!(
-            first == second,
-            "two runs of `{filter}` differ:\n{first}\n{second}"
-        );
-    }
-    Ok(())
 }
 
 fn build(args: &Args) -> Result<Image> {
@@ -153,21 +130,21 @@ fn load_traces(args: &Args) -> Result<Vec<Loaded>> {
         files.extend(SHIPPED.map(|name| folder.join(format!("{name}.trace.gz"))));
     }
     files.extend(args.traces.iter().cloned());
-    let mut seen = Vec::new();
     let mut traces: Vec<Loaded> = Vec::new();
     for file in files {
-        let place = file.canonicalize().unwrap_or_else(|_| file.clone());
-        if seen.contains(&place) {
+        let mut trace = trace::load(&file)?;
+        let shown = file.display();
+        if let Some(same) = traces.iter().find(|other| other.bytes == trace.bytes) {
+            console::say(format_args!("{shown} is replayed as trace/{}", same.name));
             continue;
         }
-        seen.push(place);
-        let mut trace = trace::load(&file)?;
-        let same = traces
-            .iter()
-            .filter(|other| other.name == trace.name)
-            .count();
-        if same > 0 {
-            trace.name = format!("{}-{}", trace.name, same + 1);
+        let mut names = (2..).map(|number| format!("{}-{number}", trace.name));
+        let taken = |name: &str| traces.iter().any(|other| other.name == name);
+        if taken(&trace.name)
+            && let Some(name) = names.find(|name| !taken(name))
+        {
+            console::say(format_args!("{shown} is replayed as trace/{name}"));
+            trace.name = name;
         }
         traces.push(trace);
     }
@@ -202,6 +179,11 @@ fn list(args: &Args, image: &Image, traces: &[Loaded]) -> Result<String> {
         traces,
         &ProgressBar::hidden(),
     )?;
+    ensure!(
+        !collector.plan.is_empty(),
+        "no row is called `{}`",
+        args.filter
+    );
     let width = collector
         .plan
         .iter()
@@ -300,11 +282,14 @@ fn sized(machine: &MachineArgs, image_bytes: u64, traces: &[Loaded]) -> Result<M
     }
     if machine.mem.is_some() {
         bail!(
-            "{names} needs {needed} of memory: --mem {} is too little",
+            "{names} needs {needed} of memory: --mem {} is too little \
+             (--no-default-traces leaves out the traces that ship with Tessera)",
             machine.memory()
         );
     }
-    eprintln!("{names} needs {needed} of memory and gets it (--mem was not given)");
+    console::say(format_args!(
+        "{names} needs {needed} of memory and gets it (--mem was not given)"
+    ));
     machine.mem = Some(needed);
     Ok(machine)
 }

@@ -10,7 +10,6 @@ fn trace_of(bytes: u32) -> Loaded {
     Loaded {
         name: "big".into(),
         bytes: Vec::new(),
-        events: 1,
         footprint,
     }
 }
@@ -20,10 +19,14 @@ fn a_trace_is_loaded_once_and_namesakes_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let namesake = folder.path().join("redis.trace");
     std::fs::write(&namesake, "a 0 8\n").unwrap();
+    let another = folder.path().join("redis.txt");
+    std::fs::write(&another, "a 0 16\n").unwrap();
+    let copy = folder.path().join("copy");
+    std::fs::copy(&another, &copy).unwrap();
     let shipped = workspace::root().join("bench/traces/redis.trace.gz");
     let args = Args {
         filter: "*".into(),
-        traces: vec![shipped, namesake],
+        traces: vec![shipped, namesake, another, copy],
         ..Args::default()
     };
     let names = |args: &Args| -> Vec<String> {
@@ -35,7 +38,7 @@ fn a_trace_is_loaded_once_and_namesakes_are_told_apart() {
     };
     assert_eq!(
         names(&args),
-        ["linux-boot-fs", "sqlite", "redis", "redis-2"]
+        ["linux-boot-fs", "sqlite", "redis", "redis-2", "redis-3"]
     );
     let args = Args {
         no_default_traces: true,
@@ -75,7 +78,8 @@ fn the_machine_grows_for_a_trace_unless_a_size_was_asked_for() {
     assert_eq!(
         refused,
         format!(
-            "big needs {} of memory: --mem 1G is too little",
+            "big needs {} of memory: --mem 1G is too little \
+             (--no-default-traces leaves out the traces that ship with Tessera)",
             grown.memory()
         )
     );

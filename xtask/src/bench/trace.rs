@@ -30,8 +30,6 @@ pub struct Loaded {
     pub name: String,
     /// What the image replays: a [`Trace`].
     pub bytes: Vec<u8>,
-    /// Events in it.
-    pub events: u32,
     /// What it needs of a machine.
     pub footprint: Footprint,
 }
@@ -297,7 +295,6 @@ impl Checked {
         Ok(Loaded {
             name: String::new(),
             bytes,
-            events: self.events,
             footprint: self.footprint,
         })
     }

@@ -8,7 +8,7 @@ mod prose;
 mod source;
 mod unsafe_code;
 
-use crate::workspace;
+use crate::{console, workspace};
 use anyhow::Result;
 use source::Sources;
 use std::fmt;
@@ -99,17 +99,14 @@ pub fn command() -> Result<u8> {
     let mut found = 0;
     for rule in RULES {
         let findings = workspace.check(rule);
-        println!(
-            "{} {}",
-            if findings.is_empty() {
-                "ok    "
-            } else {
-                "FAILED"
-            },
-            rule.name
-        );
+        let mark = if findings.is_empty() {
+            "ok    "
+        } else {
+            "FAILED"
+        };
+        console::result(format_args!("{mark} {}\n", rule.name))?;
         for finding in &findings {
-            println!("       {finding}");
+            console::result(format_args!("       {finding}\n"))?;
         }
         found += findings.len();
     }

@@ -4,7 +4,7 @@
 //! compiler's version does (45 MB; it is fetched and unpacked, not installed).
 
 use super::apt::{self, PrivateState, Source};
-use super::progress::{Progress, Step};
+use super::progress::{Progress, Step, say_why};
 use super::toolchain::Toolchain;
 use super::{Requirement, toolchain};
 use anyhow::{Context, Result, bail};
@@ -92,10 +92,7 @@ pub(super) fn sources(
     let Err(error) = by_rustup else {
         return Ok(folder);
     };
-    eprintln!(
-        "    {}",
-        format!("{error:#}").trim().replace('\n', "\n    ")
-    );
+    say_why(&error);
     let by_debian = progress.step("Fetching Debian's rust-src", |step| {
         let (release, _) = toolchain.release()?;
         let source = Source {

@@ -11,6 +11,7 @@ mod qemu;
 mod target;
 mod toolchain;
 
+use crate::console;
 use anyhow::{Context, Result, bail};
 use progress::Progress;
 use std::fmt;
@@ -85,22 +86,20 @@ impl std::error::Error for NotAllowed {}
 pub fn doctor() -> Result<u8> {
     let toolchain = Toolchain::find()?;
     let requirements = requirements(&toolchain);
-    let mut out = std::io::stdout().lock();
     for requirement in &requirements {
-        writeln!(out, "{requirement}")?;
+        console::result(format_args!("{requirement}\n"))?;
     }
     let missing = requirements
         .iter()
         .filter(|requirement| requirement.found.is_err())
         .count();
     if missing == 0 {
-        writeln!(out, "\neverything is there")?;
+        console::result("\neverything is there\n")?;
         return Ok(0);
     }
-    writeln!(
-        out,
-        "\n{missing} missing; `cargo xtask setup` gets what it can"
-    )?;
+    console::result(format_args!(
+        "\n{missing} missing; `cargo xtask setup` gets what it can\n"
+    ))?;
     Ok(2)
 }
 
@@ -122,7 +121,7 @@ fn requirements(toolchain: &Toolchain) -> Vec<Requirement> {
 pub fn setup(yes: bool) -> Result<u8> {
     let got = get_missing(yes)?;
     if got == 0 {
-        eprintln!("everything is there already");
+        console::say("everything is there already");
     }
     let toolchain = Toolchain::find()?;
     let left = requirements(&toolchain)
@@ -177,16 +176,16 @@ fn get_missing(yes: bool) -> Result<usize> {
 
 /// Asks on a terminal; without one, says what is done and goes ahead.
 fn agree(yes: bool, missing: &[Part]) -> Result<()> {
-    eprintln!("This machine lacks:");
+    console::say("This machine lacks:");
     for part in missing {
-        eprintln!("  - {part}");
+        console::say(format_args!("  - {part}"));
     }
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if yes || !terminal {
-        eprintln!("Setting it up.");
+        console::say("Setting it up.");
         return Ok(());
     }
-    eprint!("Set it up now? [Y/n] ");
+    let _ = write!(std::io::stderr(), "Set it up now? [Y/n] ");
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

@@ -3,6 +3,7 @@
 //! On a terminal a step is a spinner with the last line that its command printed; elsewhere a line
 //! when it begins and one when it has ended. What a command printed is shown only if it failed.
 
+use crate::console;
 use crate::process::{self, Child};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +14,12 @@ use std::time::{Duration, Instant};
 
 /// Most lines of a failed command's output that are shown.
 const SHOWN_LINES: usize = 40;
+
+/// Says why a step did not work and another way is tried.
+pub(super) fn say_why(error: &anyhow::Error) {
+    let why = format!("{error:#}").trim().replace('\n', "\n    ");
+    console::say(format_args!("    {why}"));
+}
 
 /// Where steps are shown.
 #[derive(Debug)]
@@ -39,7 +46,7 @@ impl Progress {
             bar: self.terminal.then(|| spinner(what)),
         };
         if !self.terminal {
-            eprintln!("  {what} ...");
+            console::say(format_args!("  {what} ..."));
         }
         let done = work(&step);
         if let Some(bar) = &step.bar {
@@ -47,8 +54,8 @@ impl Progress {
         }
         let seconds = begun.elapsed().as_secs_f64();
         match &done {
-            Ok(_) => eprintln!("  {what}: done in {seconds:.1} s"),
-            Err(_) => eprintln!("  {what}: did not work"),
+            Ok(_) => console::say(format_args!("  {what}: done in {seconds:.1} s")),
+            Err(_) => console::say(format_args!("  {what}: did not work")),
         }
         done
     }

@@ -42,7 +42,8 @@ pub(super) fn version() -> Result<String, String> {
         .and_then(|(_, version)| leading(version));
     match version {
         Some(version) if version >= LEAST => Ok(shown.to_owned()),
-        _ => Err(format!("{shown} is too old")),
+        Some(_) => Err(format!("{shown} is too old")),
+        None => Err(format!("{} is no QEMU", program.to_string_lossy())),
     }
 }
 

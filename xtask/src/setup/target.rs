@@ -3,9 +3,10 @@
 //! Three sources, in order: they are there; rustup has them; they are built once from the compiler's
 //! own library sources. Whoever says that it installed them, what counts is that the files are there.
 
-use super::progress::Progress;
+use super::progress::{Progress, say_why};
 use super::toolchain::Toolchain;
 use super::{NotAllowed, Requirement, library};
+use crate::console;
 use crate::image::TARGET;
 use crate::workspace;
 use anyhow::{Context, Result, bail};
@@ -112,11 +113,8 @@ fn get(toolchain: &Toolchain, progress: &Progress) -> Result<()> {
         Ok(())
     });
     let Err(error) = by_rustup else { return Ok(()) };
-    eprintln!(
-        "    {}",
-        format!("{error:#}").trim().replace('\n', "\n    ")
-    );
-    eprintln!("  The libraries are built from their sources instead.");
+    say_why(&error);
+    console::say("  The libraries are built from their sources instead.");
     let folder = build_folder(&toolchain.sysroot)?;
     let scratch = library::scratch()?;
     let sources = library::sources(toolchain, scratch.path(), progress)?;

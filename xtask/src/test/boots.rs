@@ -1,16 +1,15 @@
 //! Whole images, booted as a user boots them.
 
 use super::Args;
-use super::device_tree;
 use super::inside::FATAL;
 use super::machines::Images;
 use super::pool::{Job, Results, tell};
 use super::report::{Report, Verdict};
-use crate::console::Printer;
+use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::{Image, Target};
 use crate::machine::{Board, MachineArgs, Size};
-use crate::{process, run, workspace};
+use crate::{device_tree, process, run, workspace};
 use anyhow::Result;
 use std::path::PathBuf;
 use wire::control::Control;
@@ -38,38 +37,44 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let virt = MachineArgs::default();
-    let memory = |bytes: u64| MachineArgs {
-        mem: Some(Size(bytes)),
-        ..virt.clone()
-    };
-    let raspi4b = MachineArgs {
-        board: Board::Raspi4b,
-        ..virt.clone()
-    };
-    let cores = MachineArgs {
-        smp: Some(4),
-        ..virt.clone()
-    };
-    let clean = |name, target, machine| Case {
-        name,
-        target,
-        machine,
-        expected: Expected::CleanEnd,
+    let clean = |name, target, change: fn(&mut MachineArgs)| {
+        let mut machine = MachineArgs::default();
+        change(&mut machine);
+        Case {
+            name,
+            target,
+            machine,
+            expected: Expected::CleanEnd,
+        }
     };
     vec![
-        clean("boot/virt/hello", HELLO, virt.clone()),
-        clean("boot/raspi4b/hello", HELLO, raspi4b.clone()),
-        clean("boot/virt/tessera", TESSERA, virt.clone()),
-        clean("boot/virt-64M/tessera", TESSERA, memory(64 << 20)),
-        clean("boot/virt-8G/tessera", TESSERA, memory(8 << 30)),
-        clean("boot/virt-4-cores/tessera", TESSERA, cores),
-        clean("boot/raspi4b/tessera", TESSERA, raspi4b),
+        clean("boot/virt/hello", HELLO, |_| {}),
+        clean("boot/raspi4b/hello", HELLO, |machine| {
+            machine.board = Board::Raspi4b;
+        }),
+        clean("boot/virt/tessera", TESSERA, |_| {}),
+        clean("boot/virt-64M/tessera", TESSERA, |machine| {
+            machine.mem = Some(Size(64 << 20));
+        }),
+        clean("boot/virt-8G/tessera", TESSERA, |machine| {
+            machine.mem = Some(Size(8 << 30));
+        }),
+        clean("boot/virt-4-cores/tessera", TESSERA, |machine| {
+            machine.smp = Some(4);
+        }),
+        clean("boot/virt-el3/tessera", TESSERA, |machine| {
+            machine.el3 = true;
+        }),
+        clean("boot/raspi4b/tessera", TESSERA, |machine| {
+            machine.board = Board::Raspi4b;
+        }),
         Case {
-            name: "boot/virt/a_malformed_device_tree_is_refused",
-            target: TESSERA,
-            machine: virt,
             expected: Expected::DeviceTreeRefused,
+            ..clean(
+                "boot/virt/a_malformed_device_tree_is_refused",
+                TESSERA,
+                |_| {},
+            )
         },
     ]
 }
@@ -100,7 +105,7 @@ pub(super) fn plan<'a>(
                     }
                 };
                 if show {
-                    eprintln!("{}", transcript.text());
+                    console::say(transcript.text());
                 }
                 let verdict = verdict.unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
                 tell(results, case.name, verdict);
@@ -124,7 +129,9 @@ fn clean_end(case: &Case, image: &Image, transcript: &mut Printer<Vec<u8>>) -> R
             _ => {}
         }
     });
+    let at_el3 = transcript.text().contains("entered at EL3");
     let why = match ended {
+        Ok(Ok(0)) if at_el3 != case.machine.el3 => "entered at another level than EL3".to_owned(),
         Ok(Ok(0)) if named && said => return Ok(Verdict::Passed),
         Ok(Ok(0)) if !named => format!("no app called {} said hello", case.target.name()),
         Ok(Ok(0)) => "the app said nothing".to_owned(),
@@ -140,8 +147,7 @@ fn device_tree_refused(
     image: &Image,
     transcript: &mut Printer<Vec<u8>>,
 ) -> Result<Verdict> {
-    let mut tree = device_tree::dump(&case.machine)?;
-    device_tree::pack(&mut tree)?;
+    let mut tree = device_tree::of(&case.machine)?;
     device_tree::corrupt(&mut tree)?;
     let path = artifact(case.name, "dtb");
     crate::image::replace(&path, &tree)?;

@@ -26,6 +26,9 @@ pub(super) const FATAL: i32 = 70;
 /// What the kernel says of a fault while it reports one. That ends in one line, without a dump.
 const FAULT_WHILE_REPORTING: &str = "fault inside the fault handler";
 
+/// The name of the failure of a machine that did not end as it should after its last test.
+const ENDS_CLEANLY: &str = "the_machine_ends_cleanly";
+
 /// A test that an image holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Test {
@@ -245,51 +248,56 @@ fn run_batch(
             (None, true) => "cmd=run".to_owned(),
             (Some(last), true) => format!("cmd=run after={last}"),
             (_, false) => {
-                let only = names
-                    .iter()
-                    .map(String::as_str)
-                    .filter(|name| left.contains(name));
+                let only = names.iter().map(String::as_str);
+                let only = only.filter(|name| left.contains(name));
                 format!("cmd=run only={}", only.collect::<Vec<_>>().join(","))
             }
         };
-        let mut progress = Progress::default();
-        let mut transcript = Printer::new(Vec::new(), false);
-        let booted = start(&line, &mut |event| {
-            transcript.event(&event);
-            progress.event(&event);
-        });
-        let why = match &booted {
-            Ok(outcome) => {
-                why_not_clean(outcome, &progress).map(|why| account(&why, &transcript, outcome))
-            }
-            Err(error) => Some(format!("{error:#}")),
-        };
-        if let (Some(running), Some(why)) = (progress.running.take(), &why) {
-            progress
-                .results
-                .push((running, Verdict::Failed(why.clone())));
-        }
+        let (results, why) = run_once(&line, start);
         let before = left.len();
-        for (name, verdict) in progress.results {
+        for (name, verdict) in results {
             if left.remove(name.as_str()) {
                 on_result(&name, verdict);
                 last = Some(name);
+            } else if name == ENDS_CLEANLY {
+                on_result(&name, verdict);
             }
         }
         if why.is_none() || left.len() == before || process::interrupted() {
             let why = why.unwrap_or_else(|| "the image did not run it".to_owned());
-            for name in left {
-                on_result(name, Verdict::Failed(why.clone()));
-            }
+            left.iter()
+                .for_each(|name| on_result(name, Verdict::Failed(why.clone())));
             return;
         }
-        if left.is_empty() {
-            // Everything has passed or failed, and then the machine did not end as it should.
-            if let Some(why) = why.filter(|_| progress.running.is_none()) {
-                on_result("the_machine_ends_cleanly", Verdict::Failed(why));
-            }
-        }
     }
+}
+
+/// Boots once; returns the results, and why the machine did not end as it should, if it did not.
+///
+/// The test that was running then has failed. If none was, the machine has.
+fn run_once(line: &str, start: Start<'_>) -> (Vec<(String, Verdict)>, Option<String>) {
+    let mut progress = Progress::default();
+    let mut transcript = Printer::new(Vec::new(), false);
+    let booted = start(line, &mut |event| {
+        transcript.event(&event);
+        progress.event(&event);
+    });
+    let why = match &booted {
+        Ok(outcome) => {
+            why_not_clean(outcome, &progress).map(|why| account(&why, &transcript, outcome))
+        }
+        Err(error) => Some(format!("{error:#}")),
+    };
+    if let Some(why) = &why {
+        let failed = match progress.running {
+            Some(running) => Some(running),
+            None if progress.results.is_empty() => None,
+            None => Some(ENDS_CLEANLY.to_owned()),
+        };
+        let failed = failed.map(|name| (name, Verdict::Failed(why.clone())));
+        progress.results.extend(failed);
+    }
+    (progress.results, why)
 }
 
 /// What is wrong with the end of a batch's boot: its code must agree with its results.
@@ -306,62 +314,73 @@ fn why_not_clean(outcome: &Outcome, progress: &Progress) -> Option<String> {
     }
 }
 
+/// What was seen of a test that must end its machine.
+#[derive(Default)]
+struct Seen {
+    plain: String,
+    begun: bool,
+    dumped: bool,
+    came_back: bool,
+    skipped: Option<String>,
+}
+
+impl Seen {
+    fn event(&mut self, test: &Test, event: &Event<'_>) {
+        match event {
+            Event::Plain(text) => self.plain.push_str(text),
+            Event::Fault(backtrace) => self.dumped |= !backtrace.frames.is_empty(),
+            Event::Control(Control::Begin { name }) => self.begun |= *name == test.name,
+            Event::Control(Control::End { .. }) => self.came_back = true,
+            Event::Control(Control::Skip { why, .. }) => self.skipped = Some((*why).to_owned()),
+            _ => {}
+        }
+    }
+
+    /// What is not as the test announced it.
+    fn wrong(&self, test: &Test, outcome: &Outcome) -> Vec<String> {
+        let text = test.faults_with.as_deref().unwrap_or_default();
+        let hung = outcome.timed_out.is_some();
+        let checks = [
+            (self.begun, "it never began".to_owned()),
+            (
+                !self.came_back,
+                "it came back instead of faulting".to_owned(),
+            ),
+            (!hung, "the machine hung and was stopped".to_owned()),
+            (
+                hung || outcome.status == Some(FATAL),
+                format!("QEMU's status is {:?} instead of {FATAL}", outcome.status),
+            ),
+            (
+                self.plain.contains(text),
+                format!("nothing on the line said `{text}`"),
+            ),
+            (
+                self.dumped || text == FAULT_WHILE_REPORTING,
+                "no dump of the fault arrived".to_owned(),
+            ),
+        ];
+        let wrong = checks.into_iter().filter(|(holds, _)| !holds);
+        wrong.map(|(_, why)| why).collect()
+    }
+}
+
 /// Runs a test that must end its machine in one way and no other.
 fn run_fatal(test: &Test, start: Start<'_>) -> Verdict {
-    let (mut plain, mut dumped, mut begun) = (String::new(), false, false);
-    let mut ended = None;
+    let mut seen = Seen::default();
     let mut transcript = Printer::new(Vec::new(), false);
     let booted = start(&format!("cmd=run only={}", test.name), &mut |event| {
         transcript.event(&event);
-        match event {
-            Event::Plain(text) => plain.push_str(text),
-            Event::Fault(backtrace) => dumped |= !backtrace.frames.is_empty(),
-            Event::Control(Control::Begin { name }) => begun |= name == test.name,
-            Event::Control(Control::End { failure }) => ended = Some(failure.map(str::to_owned)),
-            Event::Control(Control::Skip { why, .. }) => {
-                ended = Some(Some(format!("skipped: {why}")));
-            }
-            _ => {}
-        }
+        seen.event(test, &event);
     });
     let outcome = match booted {
         Ok(outcome) => outcome,
         Err(error) => return Verdict::Failed(format!("{error:#}")),
     };
-    if let Some(Some(why)) = ended.as_ref().filter(|_| outcome.verdict() == Ok(0))
-        && let Some(why) = why.strip_prefix("skipped: ")
-    {
-        return Verdict::Skipped(why.to_owned());
+    if let (Some(why), Ok(0)) = (&seen.skipped, outcome.verdict()) {
+        return Verdict::Skipped(why.clone());
     }
-    let text = test.faults_with.as_deref().unwrap_or_default();
-    let checks = [
-        (begun, "it never began".to_owned()),
-        (
-            ended.is_none(),
-            "it came back instead of faulting".to_owned(),
-        ),
-        (
-            outcome.timed_out.is_none(),
-            "the machine hung and was stopped".to_owned(),
-        ),
-        (
-            outcome.timed_out.is_some() || outcome.status == Some(FATAL),
-            format!("QEMU's status is {:?} instead of {FATAL}", outcome.status),
-        ),
-        (
-            plain.contains(text),
-            format!("nothing on the line said `{text}`"),
-        ),
-        (
-            dumped || text == FAULT_WHILE_REPORTING,
-            "no dump of the fault arrived".to_owned(),
-        ),
-    ];
-    let wrong: Vec<String> = checks
-        .into_iter()
-        .filter(|(held, _)| !held)
-        .map(|(_, why)| why)
-        .collect();
+    let wrong = seen.wrong(test, &outcome);
     match wrong.is_empty() {
         true => Verdict::Passed,
         false => Verdict::Failed(account(&wrong.join("; "), &transcript, &outcome)),

@@ -1,7 +1,6 @@
 //! The kinds of machines that tests run on, and the images, each built once.
 
 use crate::image::{self, Image, Target};
-use crate::log::Level;
 use crate::machine::{Board, MachineArgs};
 use anyhow::Result;
 use std::sync::Arc;
@@ -22,50 +21,29 @@ pub(super) struct Kind {
 
 /// The kinds that the tests inside images run on.
 pub(super) fn kinds() -> Vec<Kind> {
-    let virt = MachineArgs {
-        timeout: Some(TIMEOUT_SECONDS),
-        log: Level::Info,
-        ..MachineArgs::default()
-    };
-    let kind = |name, machine| Kind {
-        name,
-        machine,
-        hardened: false,
+    let kind = |name, change: fn(&mut MachineArgs)| {
+        let mut machine = MachineArgs {
+            timeout: Some(TIMEOUT_SECONDS),
+            ..MachineArgs::default()
+        };
+        change(&mut machine);
+        Kind {
+            name,
+            machine,
+            hardened: false,
+        }
     };
     vec![
-        kind("virt", virt.clone()),
-        kind(
-            "virt-el2",
-            MachineArgs {
-                el2: true,
-                ..virt.clone()
-            },
-        ),
-        kind(
-            "virt-gicv3",
-            MachineArgs {
-                gic: Some(3),
-                ..virt.clone()
-            },
-        ),
-        kind(
-            "virt-max",
-            MachineArgs {
-                cpu: Some("max".to_owned()),
-                ..virt.clone()
-            },
-        ),
-        kind(
-            "raspi4b",
-            MachineArgs {
-                board: Board::Raspi4b,
-                ..virt.clone()
-            },
-        ),
+        kind("virt", |_| {}),
+        kind("virt-el2", |machine| machine.el2 = true),
+        kind("virt-el3", |machine| machine.el3 = true),
+        kind("virt-gicv3", |machine| machine.gic = Some(3)),
+        kind("virt-smp", |machine| machine.smp = Some(4)),
+        kind("virt-max", |machine| machine.cpu = Some("max".to_owned())),
+        kind("raspi4b", |machine| machine.board = Board::Raspi4b),
         Kind {
-            name: "virt-hardened",
-            machine: virt,
             hardened: true,
+            ..kind("virt-hardened", |_| {})
         },
     ]
 }

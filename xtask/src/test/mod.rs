@@ -11,14 +11,14 @@
 //! | `bench/…` | that the measuring instrument is exact |
 
 mod boots;
-mod device_tree;
 mod host;
 mod inside;
 mod machines;
 mod pool;
 mod report;
 
-use crate::{bench, check, setup};
+use crate::bench::exact;
+use crate::{check, setup};
 use anyhow::Result;
 use pool::{Job, Results};
 use report::{Report, Verdict};
@@ -53,8 +53,19 @@ pub struct Args {
 const SECTIONS: [&str; 5] = ["host/", "check::", "qemu/", "boot/", BENCH];
 /// The section of the measuring instrument.
 const BENCH: &str = "bench/";
-/// Its test.
-const SAME_REPORT: &str = "bench/two_runs_give_the_same_report_byte_for_byte";
+/// A test that is a function.
+type Check = fn() -> Result<()>;
+/// Its tests.
+const BENCH_TESTS: [(&str, Check); 2] = [
+    (
+        "bench/two_runs_give_the_same_report_byte_for_byte",
+        exact::repeats,
+    ),
+    (
+        "bench/a_row_has_the_same_figures_whatever_else_is_measured",
+        exact::filter_changes_nothing,
+    ),
+];
 
 impl Args {
     /// Whether the test called `name` was asked for.
@@ -110,20 +121,20 @@ pub fn command(args: &Args) -> Result<u8> {
         if args.wants("boot/") {
             boots::plan(args, &mut images, &mut report, &mut jobs)?;
         }
-        if args.wants(BENCH) && args.selects(SAME_REPORT) && !report.lists(SAME_REPORT) {
-            jobs.push(Box::new(same_report));
+        if args.wants(BENCH) {
+            for (name, test) in BENCH_TESTS {
+                if args.selects(name) && !report.lists(name) {
+                    jobs.push(Box::new(move |results: &Results| {
+                        let failed = |error| Verdict::Failed(format!("{error:#}"));
+                        let verdict = test().map_or_else(failed, |()| Verdict::Passed);
+                        pool::tell(results, name, verdict);
+                    }));
+                }
+            }
         }
         pool::run(jobs, &mut report)?;
     }
     Ok(report.finish())
-}
-
-fn same_report(results: &Results) {
-    let verdict = match bench::self_test() {
-        Ok(()) => Verdict::Passed,
-        Err(error) => Verdict::Failed(format!("{error:#}")),
-    };
-    pool::tell(results, SAME_REPORT, verdict);
 }
 
 fn checks(args: &Args, report: &mut Report) -> Result<()> {

@@ -34,7 +34,9 @@ pub(super) fn run(jobs: Vec<Job<'_>>, report: &mut Report) -> Result<()> {
             });
         }
         drop(results);
+        // What the user stopped has not failed.
         told.iter()
+            .filter(|_| !process::interrupted())
             .for_each(|(name, verdict)| report.note(&name, verdict));
     });
     if process::interrupted() {

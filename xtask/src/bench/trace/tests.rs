@@ -119,7 +119,7 @@ fn slots_are_used_again_and_peaks_are_counted() {
         (trace.slots, trace.peak_bytes, trace.peak_frames),
         (2, 150, 8)
     );
-    assert_eq!((loaded.events, trace.len()), (7, 7));
+    assert_eq!(trace.len(), 7);
     let slots: Vec<u32> = trace.events().map(|event| event.slot).collect();
     assert_eq!(slots, [0, 1, 0, 0, 1, 0, 0]);
     let first = Event {
@@ -167,8 +167,8 @@ fn the_shipped_traces_are_sound() {
         ("redis", 300_000),
     ] {
         let loaded = load(&folder.join(format!("{name}.trace.gz"))).unwrap();
-        assert_eq!((loaded.name.as_str(), loaded.events), (name, events));
-        assert_eq!(Trace::parse(&loaded.bytes).unwrap().len(), events as usize);
+        assert_eq!(loaded.name, name);
+        assert_eq!(Trace::parse(&loaded.bytes).unwrap().len(), events);
     }
 }
 

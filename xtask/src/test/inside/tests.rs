@@ -195,6 +195,23 @@ fn a_machine_that_does_not_end_as_it_should_is_a_failure_of_its_own() {
     );
 }
 
+#[test]
+fn a_machine_that_dies_between_tests_is_told_and_the_rest_goes_on() {
+    let first = Script {
+        line: "cmd=run",
+        events: vec![begin("a"), end(None)],
+        outcome: died(70),
+    };
+    let second = Script {
+        line: "cmd=run after=a",
+        events: vec![begin("b"), end(None)],
+        outcome: ended(0),
+    };
+    let results = batch(&["a", "b"], true, vec![first, second]);
+    assert_eq!(failed(&results), ["the_machine_ends_cleanly"]);
+    assert_eq!(results.len(), 3);
+}
+
 fn fatal(events: Vec<Event<'static>>, outcome: Outcome) -> Verdict {
     let test = Test {
         name: "mm::double_free".into(),

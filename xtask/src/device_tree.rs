@@ -1,9 +1,9 @@
-//! A device tree that is malformed where QEMU does not look.
+//! Device trees of QEMU's own making: for an image that nobody boots, and to be spoilt.
 //!
-//! QEMU hands a tree on only after it has read the header, renewed `/memory`, `/chosen` and `/psci`,
-//! and walked all nodes' names. So its own tree is taken, and one property of another node is given a
-//! name that lies outside the strings block (Devicetree Specification 0.4, section 5.4): structurally
-//! whole, and wrong.
+//! A tree is malformed where QEMU does not look: it hands one on only after it has read the header,
+//! renewed `/memory`, `/chosen` and `/psci`, and walked all nodes' names. So its own tree is taken, and
+//! one property of another node is given a name that lies outside the strings block (Devicetree
+//! Specification 0.4, section 5.4): structurally whole, and wrong.
 
 use crate::machine::{MachineArgs, qemu_program};
 use crate::process;
@@ -21,29 +21,18 @@ const NODE: &[u8] = b"timer";
 /// A name's offset that is outside every strings block.
 const OUTSIDE: u32 = 0x7FFF_FFF0;
 
-/// The device tree that QEMU makes for `machine`.
+/// The device tree that QEMU makes for `machine`, a virt.
 ///
 /// # Errors
 ///
 /// If QEMU does not write one.
-pub(super) fn dump(machine: &MachineArgs) -> Result<Vec<u8>> {
+pub fn of(machine: &MachineArgs) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("dtb");
-    let board = format!("{},dumpdtb={}", machine.board, file.display());
-    let mut command = Command::new(qemu_program());
-    command.args([
-        "-M",
-        &board,
-        "-cpu",
-        machine.cpu_model(),
-        "-nic",
-        "none",
-        "-display",
-        "none",
-    ]);
-    command.args(["-m", &machine.memory().to_string()]);
-    process::output(&mut command)?;
-    std::fs::read(&file).context("QEMU wrote no device tree")
+    process::output(Command::new(qemu_program()).args(machine.device_tree_arguments(&file)))?;
+    let mut tree = std::fs::read(&file).context("QEMU wrote no device tree")?;
+    pack(&mut tree)?;
+    Ok(tree)
 }
 
 /// Takes off the room that QEMU leaves at the end for itself: it will double what it is given.
@@ -51,7 +40,7 @@ pub(super) fn dump(machine: &MachineArgs) -> Result<Vec<u8>> {
 /// # Errors
 ///
 /// If the tree's header leads outside of it.
-pub(super) fn pack(tree: &mut Vec<u8>) -> Result<()> {
+fn pack(tree: &mut Vec<u8>) -> Result<()> {
     // Structure block and strings block, each by where it begins and how long it is.
     let blocks = [(8, 36), (12, 32)].map(|(begin, length)| -> Result<u32> {
         let end = word(tree, begin)?.checked_add(word(tree, length)?);
@@ -72,7 +61,7 @@ pub(super) fn pack(tree: &mut Vec<u8>) -> Result<()> {
 /// # Errors
 ///
 /// If it is not the tree that we think it is.
-pub(super) fn corrupt(tree: &mut [u8]) -> Result<()> {
+pub fn corrupt(tree: &mut [u8]) -> Result<()> {
     let mut at = usize::try_from(word(tree, 8)?)?;
     let mut inside = false;
     loop {
