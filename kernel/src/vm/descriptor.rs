@@ -225,9 +225,9 @@ const VALID: u64 = 1 << 0;
 /// A table at levels 0 to 2, a page at level 3; clear for a block.
 const TABLE_OR_PAGE: u64 = 1 << 1;
 const MEMORY_SHIFT: u32 = 2;
-/// AP[1].
+/// `AP[1]`.
 const USER: u64 = 1 << 6;
-/// AP[2].
+/// `AP[2]`.
 const READ_ONLY: u64 = 1 << 7;
 const OUTER_SHAREABLE: u64 = 0b10 << 8;
 const INNER_SHAREABLE: u64 = 0b11 << 8;

@@ -7,7 +7,7 @@
 //!             └─ its free list, by index: 3 ─► 17 ─► … (27 objects)   next to carve: 40
 //! ```
 //!
-//! A slab's state is in the [`Frame`](crate::mm::frame::Frame) of its first frame. Objects that were never handed out are
+//! A slab's state is in the [`Frame`] of its first frame. Objects that were never handed out are
 //! not touched: a new slab costs the same however many objects it holds.
 //!
 //! # Invariants
