@@ -65,8 +65,8 @@ impl ZoneKind {
 /// Where zones end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneLimits {
-    /// First frame that the board's most limited DMA master cannot reach; frame 0 where all reach
-    /// as far as 32 bits do, so that there is no DMA zone.
+    /// First frame that the board's most limited DMA master cannot reach; at most `dma32_end`, which it
+    /// equals where all masters reach that far, so that DMA32 is empty (as on arm64 Linux).
     pub dma_end: Pfn,
     /// First frame past 4 GiB; not below `dma_end`.
     pub dma32_end: Pfn,

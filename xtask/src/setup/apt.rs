@@ -7,8 +7,6 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The mirror where the machine names none.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 /// The keys of Debian's archive.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -110,14 +108,14 @@ fn values(stanza: &[&str], name: &str) -> Vec<String> {
     words
 }
 
-/// The mirror of Debian's main archive among `sources`.
-pub(super) fn debian_mirror(sources: &[Source]) -> String {
+/// The mirror of Debian's main archive among `sources`, if there is one.
+pub(super) fn debian_mirror(sources: &[Source]) -> Option<String> {
     let is_main_archive = |source: &&Source| {
         let path = source.uri.trim_end_matches('/');
         path.starts_with("http") && path.ends_with("/debian")
     };
     let mirror = sources.iter().find(is_main_archive);
-    mirror.map_or_else(|| DEFAULT_MIRROR.to_owned(), |source| source.uri.clone())
+    mirror.map(|source| source.uri.clone())
 }
 
 /// A list of sources, an index and a cache of our own.
@@ -229,7 +227,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let parts = root.path().join("etc/apt/sources.list.d");
         std::fs::create_dir_all(&parts).unwrap();
-        assert_eq!(debian_mirror(&machine_sources(root.path())), DEFAULT_MIRROR);
+        assert_eq!(debian_mirror(&machine_sources(root.path())), None);
         let third = "deb http://else.where/apt stable main\n";
         std::fs::write(parts.join("a.list"), third).unwrap();
         let own = "Types: deb\nURIs: http://security/debian-security\nSuites: s\n\n\
@@ -237,8 +235,8 @@ mod tests {
         std::fs::write(parts.join("debian.sources"), own).unwrap();
         std::fs::write(parts.join("old.save"), "deb http://save/debian x main\n").unwrap();
         assert_eq!(
-            debian_mirror(&machine_sources(root.path())),
-            "http://near/debian/"
+            debian_mirror(&machine_sources(root.path())).as_deref(),
+            Some("http://near/debian/")
         );
     }
 

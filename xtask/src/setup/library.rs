@@ -95,8 +95,9 @@ pub(super) fn sources(
     say_why(&error);
     let by_debian = progress.step("Fetching Debian's rust-src", |step| {
         let (release, _) = toolchain.release()?;
+        let mirror = apt::debian_mirror(&apt::machine_sources(Path::new("/")));
         let source = Source {
-            uri: apt::debian_mirror(&apt::machine_sources(Path::new("/"))),
+            uri: mirror.context("apt's sources here name no archive of Debian's")?,
             suites: vec![SUITE.to_owned()],
         };
         let state = PrivateState::new(scratch, &source, "main")?;

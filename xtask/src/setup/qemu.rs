@@ -104,7 +104,8 @@ struct Machine {
     macos: bool,
     /// What its own apt sources offer.
     candidate: Option<Version>,
-    mirror: String,
+    /// Debian's archive, where apt's sources name it.
+    mirror: Option<String>,
     root: bool,
     sudo: bool,
 }
@@ -180,7 +181,7 @@ impl Machine {
                 let suite = format!("{}-backports", self.codename);
                 let suites = vec![self.codename.clone(), suite.clone()];
                 let source = Source {
-                    uri: self.mirror.clone(),
+                    uri: self.mirror.clone()?,
                     suites,
                 };
                 Some(Manager::AptBackports { source, suite })

@@ -8,7 +8,7 @@ fn debian(codename: &str, candidate: Option<Version>) -> Machine {
         codename: codename.into(),
         macos: false,
         candidate,
-        mirror: "http://near/debian".into(),
+        mirror: Some("http://near/debian".into()),
         root: true,
         sudo: false,
     }
@@ -22,6 +22,15 @@ fn versions_are_read_from_qemu_and_from_apt() {
     assert_eq!(candidate(policy), Some((7, 2)));
     assert_eq!(candidate("qemu-system-arm:\n  Candidate: (none)\n"), None);
     assert_eq!(candidate(""), None);
+}
+
+#[test]
+fn without_an_archive_to_take_it_from_the_user_is_told_what_to_do() {
+    let cut_off = Machine {
+        mirror: None,
+        ..debian("bookworm", Some((7, 2)))
+    };
+    assert!(cut_off.plan().unwrap_err().commands[1].starts_with("export QEMU="));
 }
 
 #[test]
