@@ -65,15 +65,15 @@ impl ZoneKind {
 /// Where zones end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneLimits {
-    /// First frame that the board's most limited DMA master cannot reach; at most `dma32_end`, which it
-    /// equals where all masters reach that far, so that DMA32 is empty (as on arm64 Linux).
+    /// First frame that the board's most limited DMA master cannot reach. Boot gives `dma32_end` where
+    /// none is limited, so that DMA32 is empty, as on arm64 Linux; frame 0 makes no DMA zone.
     pub dma_end: Pfn,
     /// First frame past 4 GiB; not below `dma_end`.
     pub dma32_end: Pfn,
 }
 
 impl ZoneLimits {
-    /// No limit but 4 GiB.
+    /// No limit but 4 GiB, and no DMA zone.
     pub const FOUR_GIB: Self = Self {
         dma_end: Pfn::new(0),
         dma32_end: Pfn::new(1 << 20),
