@@ -29,7 +29,7 @@ pub(crate) extern "C" fn rust_entry(device_tree: u64, entry_el: u64, base: u64) 
     exit::exit(code.get())
 }
 
-/// The steps, in a frame that is gone when the app runs: board and memblock fill half a stack.
+/// The steps, in a frame that is gone when the app runs: a board's description takes several KiB.
 #[inline(never)]
 fn bring_up(device_tree: u64, entry_el: u64, base: u64) {
     image::set_load_address(PhysAddr::new(base));

@@ -163,11 +163,11 @@ leave_to_el1:
 
 1:  ret
 
-// The tables that boot needs, in memory that nothing has cached yet on this core: the identity map of
-// one page, the image with each part's rights, an empty fixmap. What is not written is unmapped: the
-// guards below the stacks.
+// The tables that boot needs: the identity map of one page, the image with each part's rights, an empty
+// fixmap. What is not written is unmapped: the guards below the stacks.
 make_tables:
     mov     x18, x30
+    bl      forget_tables
     address x10, __tables_start
     address x11, __table_pool_end
 1:  stp     xzr, xzr, [x10], #16
@@ -232,21 +232,26 @@ make_tables:
     orr     x14, x10, x2
     str     x14, [x13, x12, lsl #3]
 
-    // The stores went past the caches. A line that was in a cache before, or was fetched since by
-    // speculation, would hide them once caches are on: throw such lines away (Arm ARM B2.10.1).
     dsb     sy
+    bl      forget_tables
+    ret     x18
+
+// Throws the tables' cache lines away (Arm ARM B2.10.1). Before the stores to them, which go past the
+// caches, so that no dirty line is written back over them later; and after, so that no line which
+// speculation fetched meanwhile hides them once caches are on.
+forget_tables:
     address x10, __tables_start
     address x11, __table_pool_end
     mrs     x12, ctr_el0
     ubfx    x12, x12, #16, #4       // DminLine: words in a line, as a power of two
     mov     x13, #4
     lsl     x12, x13, x12
-3:  dc      ivac, x10
+1:  dc      ivac, x10
     add     x10, x10, x12
     cmp     x10, x11
-    b.lo    3b
+    b.lo    1b
     dsb     sy
-    ret     x18
+    ret
 
 // Maps the stack at x0, or the image's pages [x0, x1), with the attributes x2.
 map_stack:
