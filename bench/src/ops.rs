@@ -3,7 +3,8 @@
 //! A wrapper turns register arguments into the call and the result into one number, 0 for failure; the
 //! allocator's fast path is inlined into it where it inlines. Wrappers are what is measured, so they
 //! hold nothing else. Allocations carry the flags of ordinary use although the meter masks interrupts:
-//! what is asked is what they cost in an ordinary context.
+//! what is asked is what they cost in an ordinary context. `GlobalAlloc` takes no flags and looks at the
+//! context itself, once a core's list is empty: there its rows are ATOMIC.
 #![allow(
     unsafe_code,
     reason = "frees by address, as the functions under measurement do"

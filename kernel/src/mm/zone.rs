@@ -74,7 +74,8 @@ pub struct ZoneLimits {
 
 impl ZoneLimits {
     /// No limit but 4 GiB, and no DMA zone.
-    pub const FOUR_GIB: Self = Self {
+    #[cfg(test)]
+    pub(crate) const FOUR_GIB: Self = Self {
         dma_end: Pfn::new(0),
         dma32_end: Pfn::new(1 << 20),
     };

@@ -282,6 +282,14 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_costs_ten_bytes_and_one_for_every_254() {
+        for (payload, overhead) in [(0, 10), (100, 10), (254, 11), (1000, 13)] {
+            let line = encode(Channel::Text, &[vec![7; payload]]);
+            assert_eq!(line.len(), payload + overhead, "{payload}");
+        }
+    }
+
+    #[test]
     fn frames_are_numbered() {
         let (mut line, mut encoder) = (Vec::new(), Encoder::new());
         for _ in 0..3 {
