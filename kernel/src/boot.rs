@@ -13,6 +13,7 @@ use crate::{
     log::{self, Level},
     machine::{self, Machine},
     mm::addr::PhysAddr,
+    report,
     vm::kernel_space,
 };
 pub use memory::memory_map;
@@ -25,7 +26,9 @@ use wire::params::Params;
 /// the image is in memory.
 pub(crate) extern "C" fn rust_entry(device_tree: u64, entry_el: u64, base: u64) -> ! {
     bring_up(device_tree, entry_el, base);
+    report::at_start();
     let code = crate::app::tessera_app();
+    report::at_end();
     exit::exit(code.get())
 }
 

@@ -1,112 +1,114 @@
-//! The memory layout in Linux's manner: virtual regions and sections, then physical memory and what
-//! is reserved in it (as `/proc/iomem`). The allocators' reports stand beside the allocators.
+//! What the machine's memory is and who has it: the reports of every part, printed or sent to the host.
+//!
+//! A report is made of [`wire::report`] records. [`Report`] prints them as text; [`at_end`] sends those
+//! that the run parameter `report=NAME,…` names, when the app has ended.
+
+mod leaks;
+mod places;
 
 use crate::{
-    arch::image,
-    boot,
+    console, dma,
     mm::{
-        addr::{LinearMap, VirtAddr},
-        memblock::{Memblock, Region},
+        frames,
+        report::{self, Rows},
+        slab::SLAB,
     },
-    vm::layout,
+    vm,
 };
-use core::{fmt, ops::Range};
+use core::fmt;
+use wire::{
+    frame::Channel,
+    report::{Kind, MOST_BYTES, Record, Text, encode},
+};
 
-/// The virtual regions, and the sections of the image, with bounds and sizes.
-#[derive(Debug)]
-pub struct VirtualLayout;
+pub use wire::report::{Kind as ReportKind, Size};
 
-impl fmt::Display for VirtualLayout {
+/// A report as text, as things are when it is displayed.
+#[derive(Clone, Copy, Debug)]
+pub struct Report(pub Kind);
+
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Virtual kernel memory layout:")?;
-        let linear = LinearMap::kernel();
-        let span = boot::memory_map(|memblock| memblock.span()).unwrap_or_default();
-        let memory = linear.to_virt(span.start)..linear.to_virt(span.end);
-        for (name, range) in [
-            ("user", layout::USER),
-            ("linear map", layout::LINEAR),
-            ("  memory", memory),
-            ("vmalloc", layout::VMALLOC),
-            ("ioremap", layout::IOREMAP),
-            ("fixmap", layout::FIXMAP),
-            ("image window", layout::IMAGE),
-            ("  .text", image::text()),
-            ("  .rodata", image::rodata()),
-            ("  .data", image::data()),
-            (
-                "  boot stack",
-                image::boot_stack_guard().end..image::irq_stack_guard().start,
-            ),
-        ] {
-            line(f, name, &range)?;
+        let (mut text, mut result) = (Text::new(f), Ok(()));
+        rows(self.0, &mut |row| {
+            if result.is_ok() {
+                result = text.record(row);
+            }
+        });
+        result
+    }
+}
+
+/// Notes what is in use when the app begins, if a report of leaks was asked for.
+pub fn at_start() {
+    if wanted().any(|kind| kind == Kind::Leaks) {
+        leaks::note();
+    }
+}
+
+/// Sends the reports that were asked for.
+pub fn at_end() {
+    wanted().for_each(send);
+}
+
+/// The reports that the run parameters name, in the order of [`Kind::ALL`].
+fn wanted() -> impl Iterator<Item = Kind> {
+    let names = crate::params().value("report").unwrap_or_default();
+    let is_named = move |kind: &Kind| names.split(',').any(|name| name == kind.name());
+    Kind::ALL.into_iter().filter(is_named)
+}
+
+fn send(report: Kind) {
+    let mut sent = 0;
+    send_record(&Record::Begin(report));
+    rows(report, &mut |row| sent += u32::from(send_record(row)));
+    send_record(&Record::End { report, rows: sent });
+}
+
+/// Sends one record; whether it fitted.
+fn send_record(record: &Record<'_>) -> bool {
+    let mut buffer = [0; MOST_BYTES];
+    let encoded = encode(record, &mut buffer);
+    if let Ok(bytes) = encoded {
+        console::frame(Channel::Report, bytes);
+    }
+    encoded.is_ok()
+}
+
+/// Hands out the rows of a report.
+fn rows(report: Kind, rows: &mut Rows<'_>) {
+    let Some(frames) = frames::global() else {
+        return;
+    };
+    match report {
+        Kind::Layout => places::layout(rows),
+        Kind::Iomem => places::iomem(rows),
+        Kind::Meminfo => meminfo(frames, rows),
+        Kind::Vmstat => report::vmstat(frames, rows),
+        Kind::Buddyinfo => report::buddyinfo(frames, rows),
+        Kind::Pagetypeinfo => report::pagetypeinfo(frames, rows),
+        Kind::Zoneinfo => report::zoneinfo(frames, rows),
+        Kind::Slabinfo => report::slabinfo(&SLAB, rows),
+        Kind::Vmallocinfo => vm::report::areas(rows),
+        Kind::Ptdump => vm::report::mappings(rows),
+        Kind::Failures => report::failures(frames, rows),
+        Kind::Leaks => leaks::rows(frames, rows),
+        Kind::Callsites => {}
+    }
+}
+
+fn meminfo(frames: &frames::Frames<'_>, rows: &mut Rows<'_>) {
+    let mut info = report::meminfo(frames, &SLAB);
+    let all = vm::layout::VMALLOC;
+    info.vmalloc_total_bytes = all.end.get() - all.start.get();
+    vm::report::areas(&mut |row| {
+        if let Record::Area(area) = row {
+            info.vmalloc_used_bytes += area.frames * crate::mm::addr::PAGE_BYTES;
         }
-        Ok(())
+    });
+    if let Some(pool) = dma::statistics() {
+        info.dma_total_bytes = pool.total_bytes;
+        info.dma_free_bytes = pool.free_bytes;
     }
-}
-
-fn line(f: &mut fmt::Formatter<'_>, name: &str, range: &Range<VirtAddr>) -> fmt::Result {
-    let (start, end) = (range.start.get(), range.end.get());
-    writeln!(
-        f,
-        "  {name:<14} {start:#018x} - {:#018x}  {}",
-        end - 1,
-        Size(end - start)
-    )
-}
-
-/// Bytes, in the largest binary unit that they fill at least once, to a tenth of it.
-#[derive(Debug)]
-pub struct Size(pub u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [
-            (1 << 40, "TiB"),
-            (1 << 30, "GiB"),
-            (1 << 20, "MiB"),
-            (1 << 10, "KiB"),
-        ];
-        let fitting = units.into_iter().find(|(bytes, _)| self.0 >= *bytes);
-        let (unit, name) = fitting.unwrap_or((1, "B"));
-        let tenths = self.0 % unit * 10 / unit;
-        if tenths == 0 {
-            write!(f, "{} {name}", self.0 / unit)
-        } else {
-            write!(f, "{}.{tenths} {name}", self.0 / unit)
-        }
-    }
-}
-
-/// Physical memory, bank by bank, and what is reserved in it.
-#[derive(Debug)]
-pub struct PhysicalLayout;
-
-impl fmt::Display for PhysicalLayout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Physical memory:")?;
-        boot::memory_map(|memblock| banks(f, memblock))
-    }
-}
-
-fn banks(f: &mut fmt::Formatter<'_>, memblock: &Memblock) -> fmt::Result {
-    for bank in memblock.memory() {
-        region(f, "", bank)?;
-        let inside = |reserved: &&Region| bank.start <= reserved.start && reserved.start < bank.end;
-        for reserved in memblock.reserved().iter().filter(inside) {
-            region(f, "  ", reserved)?;
-        }
-    }
-    Ok(())
-}
-
-fn region(f: &mut fmt::Formatter<'_>, indent: &str, region: &Region) -> fmt::Result {
-    let (start, end) = (region.start.get(), region.end.get());
-    let unmapped = if region.nomap { ", not mapped" } else { "" };
-    let size = Size(end - start);
-    writeln!(
-        f,
-        "  {indent}{start:09x}-{:09x} : {}{unmapped} ({size})",
-        end - 1,
-        region.name
-    )
+    rows(&Record::Meminfo(info));
 }

@@ -90,7 +90,7 @@ impl<W: Write> Printer<W> {
             }
             Event::Text(text) | Event::Plain(text) => self.text_as_it_is(text),
             Event::Fault(backtrace) => self.whole_line(backtrace.to_string().trim_end()),
-            Event::Bench(_) | Event::Control(_) => {}
+            Event::Bench(_) | Event::Report(_) | Event::Control(_) => {}
         }
         let _ = self.out.flush();
     }

@@ -59,6 +59,8 @@ pub enum Event<'a> {
     Plain(&'a str),
     /// A record of a bench image.
     Bench(wire::bench::Record<'a>),
+    /// A record of a report.
+    Report(wire::report::Record<'a>),
     /// About the run itself.
     Control(Control<'a>),
     /// A fault or panic, symbolised.
@@ -247,6 +249,7 @@ impl Listener<'_, '_> {
             }
             Channel::Text => Event::Text(std::str::from_utf8(payload)?),
             Channel::Bench => Event::Bench(wire::bench::decode(payload)?),
+            Channel::Report => Event::Report(wire::report::decode(payload)?),
             Channel::Control => {
                 let message = wire::control::decode(payload)?;
                 if let Control::Exit { code } = message {

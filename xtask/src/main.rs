@@ -21,6 +21,7 @@ pub mod log;
 pub mod machine;
 pub mod outcome;
 pub mod process;
+pub mod report;
 pub mod run;
 pub mod setup;
 pub mod size;

@@ -26,13 +26,13 @@
 
 use super::addr::{LinearMap, Order, Pfn, PhysAddr, VirtAddr};
 use super::buddy::Violation;
+use super::failures::Failures;
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
 use super::gfp::Gfp;
 use super::warnings::Warnings;
 use super::zone::{Zone, ZoneKind, ZoneLimits, ZoneStatistics};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use spin::Once;
 
 pub use super::buddy::FrameError;
@@ -43,7 +43,7 @@ pub struct Frames<'t> {
     linear: LinearMap,
     table: Table<'t>,
     zones: [Zone<'t>; ZoneKind::COUNT],
-    failures: AtomicU64,
+    failures: Failures,
     warnings: Warnings,
     faults: FaultInjection,
 }
@@ -67,7 +67,7 @@ impl<'t> Frames<'t> {
             linear,
             table,
             zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, limits)),
-            failures: AtomicU64::new(0),
+            failures: Failures::new(),
             warnings: Warnings::new(),
             faults: FaultInjection::new(),
         }
@@ -111,8 +111,8 @@ impl<'t> Frames<'t> {
     #[cold]
     #[inline(never)]
     fn exhausted(&self, order: Order, gfp: Gfp) -> FrameError {
-        self.failures.fetch_add(1, Relaxed);
         let free_frames = self.free_frames();
+        self.failures.note(order, gfp, free_frames);
         if self.warnings.is_due(gfp) {
             crate::log::warn!(
                 "no block of {=u32} frames with flags {=u32:#x}: {=u32} frames are free",
@@ -180,8 +180,8 @@ impl<'t> Frames<'t> {
     }
 
     /// Requests that failed.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Relaxed)
+    pub const fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Figures zone by zone, lowest first.

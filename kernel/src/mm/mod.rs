@@ -20,11 +20,12 @@
 //! | [`frame`] | the frame table and lists through it | |
 //! | [`buddy`], [`zone`] | blocks of frames; where they may come from | |
 //! | [`frames`] | the frame allocator; the kernel's own | yes |
-//! | [`fault_injection`], `warnings` | chosen failures, for tests; which failures the log tells | |
+//! | [`failures`], `warnings` | which requests failed; which of those the log tells | |
+//! | [`fault_injection`] | chosen failures, for tests | |
 //! | [`size_class`] | which object size a request gets | |
 //! | [`slab`] | caches of objects | links and edges |
 //! | [`kmalloc`], [`heap`] | memory by the byte, for C-like and for Rust callers | yes |
-//! | [`report`] | meminfo, buddyinfo, slabinfo | |
+//! | [`report`] | meminfo, buddyinfo, slabinfo and their kin | |
 //!
 //! Everything works on instances over a [`LinearMap`](addr::LinearMap), so that host tests run many
 //! side by side, each on an arena of garbage; the kernel's own instances are statics.
@@ -48,6 +49,7 @@ pub mod addr;
 pub(crate) mod arena;
 pub mod boot_heap;
 pub mod buddy;
+pub mod failures;
 pub mod fault_injection;
 pub mod frame;
 pub mod frames;

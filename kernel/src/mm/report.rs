@@ -1,151 +1,153 @@
-//! Memory in figures, as text in Linux's manner: `meminfo`, `buddyinfo`, `slabinfo`.
+//! Memory in figures: the rows of meminfo, vmstat, buddyinfo, pagetypeinfo, zoneinfo, slabinfo, failures.
 //!
-//! Each report is a value to be displayed; none allocates. The figures are taken zone by zone and
-//! cache by cache, so they need not agree to the last page while others allocate.
+//! Each function hands its rows to whoever prints or sends them, one by one, with no lock held; none
+//! allocates. The figures are taken zone by zone and cache by cache, so they need not agree to the last
+//! page while others allocate.
 
-use super::addr::{Order, PAGE_BYTES};
+use super::addr::PAGE_BYTES;
 use super::frames::Frames;
 use super::slab::SlabAllocator;
-use core::fmt;
+use wire::report::{Cache, Counter, Failure, FreeBlocks, Meminfo, Record, Zone};
 
-const FRAME_KIB: u64 = PAGE_BYTES / 1024;
+/// Takes rows.
+pub type Rows<'o> = dyn FnMut(&Record<'_>) + 'o;
 
-/// Totals, as `/proc/meminfo` has them, and what this kernel has beside.
-#[derive(Clone, Copy, Debug)]
-pub struct MemInfo<'a, 'f> {
-    /// The frames.
-    pub frames: &'a Frames<'f>,
-    /// The caches on them.
-    pub slab: &'a SlabAllocator<'f>,
+/// Totals of what this module's allocators have; the fields about others' memory are 0.
+pub fn meminfo(frames: &Frames<'_>, slab: &SlabAllocator<'_>) -> Meminfo {
+    let bytes = |frames: u32| u64::from(frames) * PAGE_BYTES;
+    let mut info = Meminfo {
+        total_bytes: bytes(frames.managed_frames()),
+        free_bytes: bytes(frames.free_frames()),
+        peak_used_bytes: bytes(frames.zones().map(|zone| zone.peak_used_frames).sum()),
+        frame_table_bytes: size_of_val(frames.table().frames()) as u64,
+        allocation_failures: frames.failures().total(),
+        ..Meminfo::default()
+    };
+    for cache in slab.caches().map(|cache| cache.statistics()) {
+        info.slab_bytes += cache.held_bytes();
+        info.slab_live_bytes += cache.live_bytes();
+    }
+    info
 }
 
-impl fmt::Display for MemInfo<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kib = |frames: u32| u64::from(frames) * FRAME_KIB;
-        let peak = self.frames.zones().map(|zone| zone.peak_used_frames).sum();
-        let caches = self.slab.caches().map(|cache| cache.statistics());
-        let (mut held, mut live) = (0, 0);
-        for cache in caches {
-            held += cache.held_bytes();
-            live += cache.live_bytes();
-        }
-        let table = size_of_val(self.frames.table().frames()) as u64;
-        for (name, kib) in [
-            ("MemTotal", kib(self.frames.managed_frames())),
-            ("MemFree", kib(self.frames.free_frames())),
-            ("MemPeakUsed", kib(peak)),
-            ("Slab", held / 1024),
-            ("SlabLive", live / 1024),
-            ("FrameTable", table / 1024),
-        ] {
-            let spaces = 16_usize.saturating_sub(name.len() + 1);
-            writeln!(f, "{name}:{:spaces$}{kib:>8} kB", "")?;
-        }
-        writeln!(f, "AllocFailures:{:>10}", self.frames.failures())
+/// Free blocks by zone and order.
+pub fn buddyinfo(frames: &Frames<'_>, rows: &mut Rows<'_>) {
+    for zone in frames.zones().filter(|zone| zone.managed_frames > 0) {
+        rows(&Record::FreeBlocks(FreeBlocks {
+            zone: zone.kind.name(),
+            blocks_by_order: zone.free_blocks,
+        }));
     }
 }
 
-/// Free blocks by zone and order, as `/proc/buddyinfo` has them.
-#[derive(Clone, Copy, Debug)]
-pub struct BuddyInfo<'a, 'f>(pub &'a Frames<'f>);
-
-impl fmt::Display for BuddyInfo<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for zone in self.0.zones().filter(|zone| zone.managed_frames > 0) {
-            write!(f, "Node 0, zone {:>8} ", zone.kind.name())?;
-            for order in Order::all() {
-                write!(f, "{:>6} ", zone.free_blocks[order.index()])?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
+/// Zones.
+pub fn zoneinfo(frames: &Frames<'_>, rows: &mut Rows<'_>) {
+    for zone in frames.zones().filter(|zone| zone.spanned_frames > 0) {
+        rows(&Record::Zone(Zone {
+            zone: zone.kind.name(),
+            free_frames: zone.free_frames,
+            min_frames: 0,
+            low_frames: 0,
+            high_frames: 0,
+            spanned_frames: zone.spanned_frames,
+            managed_frames: zone.managed_frames,
+            peak_used_frames: zone.peak_used_frames,
+            start_frame: zone.start.get(),
+        }));
     }
 }
 
-/// Caches that hold memory, as `/proc/slabinfo` has them. Live objects count as active; what lies on
-/// cores' lists does not. The shared factor, which is of Linux's former allocator, is 0.
-#[derive(Clone, Copy, Debug)]
-pub struct SlabInfo<'a, 'f>(pub &'a SlabAllocator<'f>);
-
-impl fmt::Display for SlabInfo<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "slabinfo - version: 2.1")?;
-        writeln!(
-            f,
-            "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : \
-             tunables <limit> <batchcount> <sharedfactor> : \
-             slabdata <active_slabs> <num_slabs> <sharedavail>"
-        )?;
-        let caches = self.0.caches().map(|cache| cache.statistics());
-        for cache in caches.filter(|cache| cache.slabs > 0) {
-            let objects = cache.slabs * u32::from(cache.objects_per_slab);
-            writeln!(
-                f,
-                "{:<17} {:>6} {objects:>6} {:>6} {:>4} {:>4} : \
-                 tunables {:>4} {:>4} {:>4} : slabdata {:>6} {:>6} {:>6}",
-                cache.name,
-                cache.live_objects,
-                cache.object_bytes,
-                cache.objects_per_slab,
-                cache.slab_order.frames(),
-                cache.limit,
-                cache.batch,
-                0,
-                cache.slabs,
-                cache.slabs,
-                0
-            )?;
-        }
-        Ok(())
+/// Caches that hold memory.
+pub fn slabinfo(slab: &SlabAllocator<'_>, rows: &mut Rows<'_>) {
+    let caches = slab.caches().map(|cache| cache.statistics());
+    for cache in caches.filter(|cache| cache.slabs > 0) {
+        rows(&Record::Cache(Cache {
+            name: cache.name,
+            object_bytes: cache.object_bytes.into(),
+            objects_per_slab: cache.objects_per_slab.into(),
+            slab_frames: cache.slab_order.frames(),
+            slabs: cache.slabs,
+            live_objects: cache.live_objects,
+            listed_objects: cache.cached_objects,
+            list_limit_objects: cache.limit.into(),
+            batch_objects: cache.batch.into(),
+            alloc_hits: 0,
+            alloc_misses: 0,
+            free_hits: 0,
+            free_misses: 0,
+        }));
     }
 }
+
+/// Requests for frames that failed, by what was asked.
+pub fn failures(frames: &Frames<'_>, rows: &mut Rows<'_>) {
+    for failure in frames.failures().snapshot().into_iter().flatten() {
+        rows(&Record::Failure(Failure {
+            zone: failure.zone.name(),
+            order: failure.order.get(),
+            flags: &failure.flags_text(),
+            failures: failure.count,
+            free_frames: failure.free_frames,
+        }));
+    }
+}
+
+/// Counters of what happened.
+pub fn vmstat(frames: &Frames<'_>, rows: &mut Rows<'_>) {
+    let mut counter = |name, count| rows(&Record::Counter(Counter { name, count }));
+    counter("alloc_failures", frames.failures().total());
+}
+
+/// Free blocks by zone, migrate type and order, and pageblocks.
+pub fn pagetypeinfo(_frames: &Frames<'_>, _rows: &mut Rows<'_>) {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mm::addr::Pfn;
+    use crate::mm::addr::{Order, Pfn};
     use crate::mm::arena::Arena;
     use crate::mm::gfp::Gfp;
     use crate::mm::zone::ZoneLimits;
-    use std::{boxed::Box, format};
+    use std::{boxed::Box, string::String, vec::Vec};
+    use wire::report::Text;
+
+    fn text(report: impl FnOnce(&mut Rows<'_>)) -> String {
+        let mut text = Text::new(String::new());
+        report(&mut |row| text.record(row).unwrap());
+        text.as_inner().clone()
+    }
 
     #[test]
-    fn reports_read_as_linuxes_do() {
-        let first = Pfn::new(0x400);
-        let mut arena = Arena::new(first, 1024);
+    fn reports_agree_with_what_was_done() {
+        let mut arena = Arena::new(Pfn::new(0x400), 1024);
         let span = arena.span();
         let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[span]);
         let slab = Box::new(SlabAllocator::new());
         slab.init(&frames);
         slab.kmalloc(100, Gfp::KERNEL).unwrap();
         frames.alloc(Order::new(9).unwrap(), Gfp::KERNEL).unwrap();
+        frames.alloc(Order::MAX, Gfp::ATOMIC).unwrap_err();
 
-        assert_eq!(
-            format!("{}", BuddyInfo(&frames)),
-            "Node 0, zone    DMA32      1      1      1      1      1      1      1      1      1      0      0 \n"
-        );
-        let meminfo = format!(
-            "{}",
-            MemInfo {
-                frames: &frames,
-                slab: &slab
-            }
-        );
+        let info = meminfo(&frames, &slab);
+        assert_eq!((info.total_bytes, info.slab_bytes), (1024 << 12, 4096));
+        assert_eq!((info.slab_live_bytes, info.allocation_failures), (112, 1));
+        let mut free = 0;
+        buddyinfo(&frames, &mut |row| match row {
+            Record::FreeBlocks(row) => free += row.frames(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(info.free_bytes, (free << 12) + info.page_lists_bytes);
+        assert_eq!(info.free_bytes, 511 << 12);
+
+        let slabs = text(|rows| slabinfo(&slab, rows));
+        let row = slabs.lines().nth(2).unwrap();
         assert!(
-            meminfo.starts_with("MemTotal:           4096 kB\nMemFree:            2044 kB\n"),
-            "{meminfo}"
+            row.starts_with("kmalloc-112            1     36    112   36    1 : tunables"),
+            "{row}"
         );
-        assert!(
-            meminfo.contains("Slab:                  4 kB\n"),
-            "{meminfo}"
-        );
-        assert!(meminfo.ends_with("AllocFailures:         0\n"), "{meminfo}");
-        let slabinfo = format!("{}", SlabInfo(&slab));
-        let row = slabinfo.lines().nth(2).unwrap();
-        assert_eq!(
-            row,
-            "kmalloc-112            1     36    112   36    1 : tunables   32    8    0 : slabdata      1      1      0"
-        );
-        assert_eq!(slabinfo.lines().count(), 3);
+        assert_eq!(slabs.lines().count(), 3);
+        let failed = text(|rows| failures(&frames, rows));
+        let failed: Vec<_> = failed.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(failed[..4], ["1", "Normal", "10", "511"]);
     }
 }

@@ -97,6 +97,8 @@ impl ZoneLimits {
 pub struct ZoneStatistics {
     /// Which zone.
     pub kind: ZoneKind,
+    /// Its first frame.
+    pub start: Pfn,
     /// Frames between its bounds, holes included.
     pub spanned_frames: u32,
     /// Frames that the allocator was given.
@@ -170,6 +172,7 @@ impl<'t> Zone<'t> {
         let buddy = self.buddy.lock();
         ZoneStatistics {
             kind: self.kind,
+            start: self.span.start,
             spanned_frames: super::frame::count(&self.span),
             managed_frames: buddy.managed_frames(),
             free_frames: buddy.free_frames(),

@@ -24,5 +24,6 @@ pub mod kernel_space;
 pub mod layout;
 pub mod linear;
 pub mod raw_table;
+pub mod report;
 pub mod table;
 pub mod vmalloc;

@@ -12,7 +12,7 @@
 mod kernel;
 
 #[cfg(target_os = "none")]
-pub use kernel::{Report, area_at, vfree, vmalloc};
+pub use kernel::{area_at, next, vfree, vmalloc};
 
 use super::{
     area::{Area, AreaError, AreaSet},
@@ -87,6 +87,16 @@ pub enum State {
     Changing,
     /// In use.
     Live,
+}
+
+impl State {
+    /// What a report says of an area in it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Changing => "vmalloc, changing",
+            Self::Live => "vmalloc",
+        }
+    }
 }
 
 /// Fills and empties areas: the kernel's page tables, or a model of them in tests.

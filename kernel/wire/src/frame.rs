@@ -31,6 +31,8 @@ pub enum Channel {
     Control = 4,
     /// One [`fault::Dump`](crate::fault::Dump).
     Fault = 5,
+    /// One `postcard` [`report::Record`](crate::report::Record).
+    Report = 6,
 }
 
 impl Channel {
@@ -42,6 +44,7 @@ impl Channel {
             3 => Self::Bench,
             4 => Self::Control,
             5 => Self::Fault,
+            6 => Self::Report,
             _ => return None,
         })
     }

@@ -5,7 +5,8 @@
 //!
 //! - [`frame`]: how the one serial line is shared between log, text, bench, control and fault dump;
 //! - [`payload`] and [`params`]: what xtask appends to the flat image: a command line and files;
-//! - [`control`], [`fault`], [`mod@bench`] with [`histogram`], [`trace`]: what the frames and files hold;
+//! - [`control`], [`fault`], [`mod@bench`] with [`histogram`], [`report`], [`trace`]: what the frames and
+//!   files hold;
 //!   [`glob`] selects rows by name, alike on both sides.
 //!
 //! Nothing here allocates and nothing here is `unsafe`.
@@ -20,4 +21,5 @@ pub mod glob;
 pub mod histogram;
 pub mod params;
 pub mod payload;
+pub mod report;
 pub mod trace;

@@ -5,10 +5,12 @@ use super::inside::FATAL;
 use super::machines::Images;
 use super::pool::{Job, Results, tell};
 use super::report::{Report, Verdict};
+use super::reports;
 use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::{Image, Target};
 use crate::machine::{Board, MachineArgs, Size};
+use crate::report::{Reports, Selection};
 use crate::{device_tree, process, run, workspace};
 use anyhow::Result;
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ const HELLO: Target<'static> = Target::Example("hello");
 enum Expected {
     /// The app says its name and ends with 0; and the disk is right, where there is one.
     CleanEnd,
+    /// The same, and every report is whole and agrees with the others.
+    Reports,
     /// One line that names the device tree, and the code of a fatal fault.
     DeviceTreeRefused,
 }
@@ -69,6 +73,18 @@ fn cases() -> Vec<Case> {
             machine.board = Board::Raspi4b;
         }),
         Case {
+            expected: Expected::Reports,
+            ..clean("boot/virt-4-cores/reports_agree", TESSERA, |machine| {
+                machine.smp = Some(4);
+            })
+        },
+        Case {
+            expected: Expected::Reports,
+            ..clean("boot/raspi4b/reports_agree", TESSERA, |machine| {
+                machine.board = Board::Raspi4b;
+            })
+        },
+        Case {
             expected: Expected::DeviceTreeRefused,
             ..clean(
                 "boot/virt/a_malformed_device_tree_is_refused",
@@ -99,7 +115,10 @@ pub(super) fn plan<'a>(
             Ok(image) => jobs.push(Box::new(move |results: &Results| {
                 let mut transcript = Printer::new(Vec::new(), false);
                 let verdict = match case.expected {
-                    Expected::CleanEnd => clean_end(&case, &image, &mut transcript),
+                    Expected::CleanEnd => clean_end(&case, &image, &mut transcript, &[]),
+                    Expected::Reports => {
+                        clean_end(&case, &image, &mut transcript, &[Selection::All])
+                    }
                     Expected::DeviceTreeRefused => {
                         device_tree_refused(&case, &image, &mut transcript)
                     }
@@ -117,14 +136,22 @@ pub(super) fn plan<'a>(
     Ok(())
 }
 
-fn clean_end(case: &Case, image: &Image, transcript: &mut Printer<Vec<u8>>) -> Result<Verdict> {
+fn clean_end(
+    case: &Case,
+    image: &Image,
+    transcript: &mut Printer<Vec<u8>>,
+    selections: &[Selection],
+) -> Result<Verdict> {
     let (mut named, mut said) = (false, false);
+    let mut reports = Reports::new(selections);
+    let line = reports.parameter();
     let has_disk = case.target == TESSERA && case.machine.board == Board::Virt;
     let disk = has_disk.then(|| artifact(case.name, "disk"));
-    let ended = run::boot(image, &case.machine, disk, true, &mut |event| {
+    let ended = run::boot(image, &case.machine, &line, disk, true, &mut |event| {
         transcript.event(&event);
         match event {
             Event::Control(Control::Hello { app }) => named |= app == case.target.name(),
+            Event::Report(record) => reports.take(&record),
             Event::Text(text) => said |= !text.trim().is_empty(),
             _ => {}
         }
@@ -132,7 +159,10 @@ fn clean_end(case: &Case, image: &Image, transcript: &mut Printer<Vec<u8>>) -> R
     let at_el3 = transcript.text().contains("entered at EL3");
     let why = match ended {
         Ok(Ok(0)) if at_el3 != case.machine.el3 => "entered at another level than EL3".to_owned(),
-        Ok(Ok(0)) if named && said => return Ok(Verdict::Passed),
+        Ok(Ok(0)) if named && said => match &reports::wrong(&reports)[..] {
+            [] => return Ok(Verdict::Passed),
+            wrong => wrong.join("\n"),
+        },
         Ok(Ok(0)) if !named => format!("no app called {} said hello", case.target.name()),
         Ok(Ok(0)) => "the app said nothing".to_owned(),
         Ok(Ok(code)) => format!("the guest exited with {code}"),

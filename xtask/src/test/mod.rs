@@ -16,6 +16,7 @@ mod inside;
 mod machines;
 mod pool;
 mod report;
+mod reports;
 
 use crate::bench::exact;
 use crate::{check, setup};

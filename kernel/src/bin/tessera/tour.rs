@@ -16,15 +16,15 @@ use kernel::{
         frames,
         gfp::Gfp,
         kmalloc::{kfree, kmalloc, krealloc, ksize},
-        report::{BuddyInfo, MemInfo, SlabInfo},
-        slab::{Cache, SLAB},
+        slab::Cache,
     },
-    println, report,
+    println,
+    report::{Report, ReportKind, Size},
     user::{
         self, Outcome,
         programs::{self, HELLO_CODE},
     },
-    vm::vmalloc::{self, vfree, vmalloc},
+    vm::vmalloc::{vfree, vmalloc},
 };
 
 /// What a stop has to say, or why it failed.
@@ -58,18 +58,15 @@ pub(crate) fn app() -> ExitCode {
 }
 
 fn reports() {
-    if let Some(frames) = frames::global() {
-        println!(
-            "\n{}",
-            MemInfo {
-                frames,
-                slab: &SLAB
-            }
-        );
-        println!("{}", BuddyInfo(frames));
+    println!();
+    for kind in [
+        ReportKind::Meminfo,
+        ReportKind::Buddyinfo,
+        ReportKind::Slabinfo,
+        ReportKind::Vmallocinfo,
+    ] {
+        println!("{}", Report(kind));
     }
-    println!("{}", SlabInfo(&SLAB));
-    println!("{}", vmalloc::Report);
 }
 
 fn layout() {
@@ -78,11 +75,14 @@ fn layout() {
         "Tessera on {}, entered at EL{}, {} of memory, {} core(s) described\n",
         machine.board.model,
         machine.entry_el,
-        report::Size(machine.memory_bytes),
+        Size(machine.memory_bytes),
         machine.board.cpus.len()
     );
-    println!("{}", report::VirtualLayout);
-    println!("{}", report::PhysicalLayout);
+    println!(
+        "Virtual kernel memory layout:\n{}",
+        Report(ReportKind::Layout)
+    );
+    println!("Physical memory:\n{}", Report(ReportKind::Iomem));
 }
 
 fn take(name: &str, stop: fn() -> Stop) -> bool {

@@ -3,11 +3,11 @@
 
 use super::{Backing, State, Vmalloc, VmallocError};
 use crate::{
-    mm::addr::{PAGE_BYTES, VirtAddr},
+    mm::addr::VirtAddr,
     sync::irq,
-    vm::{area::Area, descriptor::Attributes, ioremap, kernel_space, layout, table::MapError},
+    vm::{area::Area, descriptor::Attributes, kernel_space, layout, table::MapError},
 };
-use core::{fmt, ops::Range, ptr::NonNull};
+use core::{ops::Range, ptr::NonNull};
 
 static AREAS: Vmalloc<KernelTables> = Vmalloc::new(layout::VMALLOC, KernelTables);
 
@@ -65,42 +65,7 @@ pub fn area_at(address: VirtAddr) -> Option<Range<VirtAddr>> {
     AREAS.try_find(address).map(|area| area.range())
 }
 
-/// vmallocinfo: a line for each area of vmalloc and of ioremap, in order of addresses, with bounds,
-/// bytes, and what it is. Each line is read on its own; what changes meanwhile may be missed.
-#[derive(Clone, Copy, Debug)]
-pub struct Report;
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut from = layout::VMALLOC.start;
-        while let Some(Area {
-            start,
-            bytes,
-            value,
-        }) = AREAS.next(from)
-        {
-            let end = start.offset(bytes);
-            write!(f, "{start:#018x}-{end:#018x} {bytes:>10} ")?;
-            match value {
-                State::Live => writeln!(f, "pages={} vmalloc", bytes / PAGE_BYTES)?,
-                State::Changing => writeln!(f, "changing")?,
-            }
-            from = start.offset(1);
-        }
-        let mut from = layout::IOREMAP.start;
-        while let Some(Area {
-            start,
-            bytes,
-            value,
-        }) = ioremap::next(from)
-        {
-            let end = start.offset(bytes);
-            writeln!(
-                f,
-                "{start:#018x}-{end:#018x} {bytes:>10} phys={value:#x} ioremap"
-            )?;
-            from = start.offset(1);
-        }
-        Ok(())
-    }
+/// The first area at `address` or above, for reports.
+pub fn next(address: VirtAddr) -> Option<Area<State>> {
+    AREAS.next(address)
 }
