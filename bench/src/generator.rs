@@ -6,15 +6,19 @@
 
 /// The published seed of [`Xorshift`].
 pub const LINUX_SEED: u64 = 88_172_645_463_325_252;
-/// The published seed of [`XorshiftStar`] for `mixed/toggle` and the shuffle.
+/// The published seed of [`XorshiftStar`] for `mixed/toggle`, `pages/mix` and the shuffle.
 pub const CRATES_SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+/// The published seed of [`XorshiftStar`] for what fragments memory.
+pub const CHURN_SEED: u64 = 0xD1B5_4A32_D192_ED03;
+/// The published seed of [`XorshiftStar`] for filling memory.
+pub const FILL_SEED: u64 = 0xFEED_BEEF_CAFE_0001;
 
-/// Draws slots and sizes: what a mixed workload asks for.
+/// Draws slots and amounts: what a mixed workload asks for.
 pub trait Draws {
     /// A slot below `slots`, which must be at least 1.
     fn slot(&mut self, slots: u32) -> u32;
-    /// Bytes to allocate.
-    fn size(&mut self) -> u32;
+    /// What to allocate: bytes, or an order.
+    fn amount(&mut self) -> u32;
 }
 
 /// The seed of a row: the published one for seed 0, else one made from both by `SplitMix64`'s mixing
@@ -54,7 +58,7 @@ impl Draws for Xorshift {
         below_bound(self.draw() % u64::from(slots))
     }
 
-    fn size(&mut self) -> u32 {
+    fn amount(&mut self) -> u32 {
         // The upper ten bits: an index below 1,024.
         LOG_UNIFORM[below_bound(self.draw() >> 54) as usize]
     }
@@ -101,9 +105,23 @@ impl Draws for XorshiftStar {
         self.below(slots)
     }
 
-    fn size(&mut self) -> u32 {
+    fn amount(&mut self) -> u32 {
         let octave = 16 << self.below(8);
         octave + self.below(octave)
+    }
+}
+
+/// Draws orders up to the second field, where [`XorshiftStar`] itself draws sizes.
+#[derive(Clone, Debug)]
+pub struct Orders(pub XorshiftStar, pub u32);
+
+impl Draws for Orders {
+    fn slot(&mut self, slots: u32) -> u32 {
+        self.0.below(slots)
+    }
+
+    fn amount(&mut self) -> u32 {
+        self.0.order(self.1)
     }
 }
 
@@ -174,10 +192,10 @@ mod tests {
     #[test]
     fn sizes_follow_the_published_laws() {
         let mut crates = XorshiftStar::new(CRATES_SEED);
-        let sizes: [u32; 6] = core::array::from_fn(|_| crates.size());
+        let sizes: [u32; 6] = core::array::from_fn(|_| crates.amount());
         assert_eq!(sizes, [21, 762, 413, 1437, 466, 27]);
         let mut linux = Xorshift::new(LINUX_SEED);
-        let sizes: [u32; 6] = core::array::from_fn(|_| linux.size());
+        let sizes: [u32; 6] = core::array::from_fn(|_| linux.amount());
         assert_eq!(sizes, [221, 40, 45, 2233, 188, 3371]);
         assert_eq!(LOG_UNIFORM.iter().sum::<u32>(), 751_397);
         assert_eq!(LOG_UNIFORM[1021..], [4030, 4052, 4074]);

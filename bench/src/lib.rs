@@ -10,7 +10,7 @@
 //!
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
 //! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `scratch` and
-//! `entries` (the harness's own memory), `run` (row after row), `report` (what the host is told).
+//! `table` (the harness's own memory), `run` (row after row), `report` (what the host is told).
 //!
 //! # What a figure means
 //!
@@ -27,8 +27,6 @@ pub mod stamp;
 pub mod workload;
 
 #[cfg(target_os = "none")]
-pub mod entries;
-#[cfg(target_os = "none")]
 pub mod heap;
 #[cfg(target_os = "none")]
 pub mod meter;
@@ -37,6 +35,10 @@ pub mod ops;
 #[cfg(target_os = "none")]
 pub mod report;
 #[cfg(target_os = "none")]
+pub mod reserve;
+#[cfg(target_os = "none")]
+pub mod rows;
+#[cfg(target_os = "none")]
 pub mod run;
 #[cfg(target_os = "none")]
 pub mod scratch;
@@ -44,3 +46,5 @@ pub mod scratch;
 pub mod self_check;
 #[cfg(target_os = "none")]
 pub mod subject;
+#[cfg(target_os = "none")]
+pub mod table;

@@ -26,14 +26,20 @@ use kernel::vm::vmalloc;
 /// A way to allocate and the way to free what it gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Ops<'c> {
-    /// Takes an amount (bytes, or an order) and the context; returns a block, not 0, or 0 for failure.
+    /// Takes an amount (bytes, or an order), the context and the alignment; returns a block, not 0, or
+    /// 0 for failure.
     pub alloc: Op,
-    /// Takes a block, its amount and the context; returns 0, or something else if it was refused.
+    /// Takes a block, its amount, the context and the alignment; returns 0, or something else if it was
+    /// refused.
     pub free: Op,
     /// Whether both may be called with interrupts masked.
     pub masked: bool,
     /// What both work on, by address; 0 for the kernel's own allocators.
     pub context: u64,
+    /// The alignment of every block, for allocators that ask.
+    pub align_bytes: u64,
+    /// Whether an allocation searches a list, and takes as long as that is.
+    pub searches: bool,
     works_on: PhantomData<&'c mut ()>,
 }
 
@@ -44,6 +50,8 @@ impl Ops<'static> {
             free,
             masked: true,
             context: 0,
+            align_bytes: 8,
+            searches: false,
             works_on: PhantomData,
         }
     }
@@ -51,10 +59,14 @@ impl Ops<'static> {
 
 /// `kmalloc` and `kfree`.
 pub const KMALLOC: Ops<'static> = Ops::new(kmalloc_op, kfree_op);
+/// The same without a word when memory runs out.
+pub const KMALLOC_QUIETLY: Ops<'static> = Ops::new(kmalloc_quietly, kfree_op);
 /// A cache of 64-byte objects; the amount does not matter.
 pub const CACHE_64: Ops<'static> = Ops::new(cache_alloc, cache_free);
 /// Page frames; a block is its first frame's number plus 1.
 pub const PAGES: Ops<'static> = Ops::new(pages_alloc, pages_free);
+/// The same without a word when memory runs out.
+pub const PAGES_QUIETLY: Ops<'static> = Ops::new(pages_quietly, pages_free);
 /// `vmalloc` and `vfree`, which may wait and so are not for masked interrupts.
 pub const VMALLOC: Ops<'static> = Ops {
     masked: false,
@@ -164,6 +176,10 @@ unsafe fn layout(bytes: u64, align_log2: u64) -> Layout {
 
 unsafe extern "C" fn kmalloc_op(bytes: u64, _: u64, _: u64, _: u64) -> u64 {
     number(kmalloc::kmalloc(size(bytes), Gfp::KERNEL))
+}
+
+unsafe extern "C" fn kmalloc_quietly(bytes: u64, _: u64, _: u64, _: u64) -> u64 {
+    number(kmalloc::kmalloc(size(bytes), Gfp::KERNEL | Gfp::NOWARN))
 }
 
 unsafe extern "C" fn kzalloc_op(bytes: u64, _: u64, _: u64, _: u64) -> u64 {
@@ -279,6 +295,11 @@ unsafe fn user_at<'c>(context: u64) -> &'c mut DmaUser {
 
 unsafe extern "C" fn pages_alloc(order: u64, _: u64, _: u64, _: u64) -> u64 {
     let block = frames::alloc(block_order(order), Gfp::KERNEL);
+    block.map_or(0, |first| u64::from(first.get()) + 1)
+}
+
+unsafe extern "C" fn pages_quietly(order: u64, _: u64, _: u64, _: u64) -> u64 {
+    let block = frames::alloc(block_order(order), Gfp::KERNEL | Gfp::NOWARN);
     block.map_or(0, |first| u64::from(first.get()) + 1)
 }
 

@@ -110,6 +110,8 @@ impl Operation {
 /// What a family does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
+    /// Hot pairs of one size, through an allocator's own interface.
+    Hot(u32),
     /// Hot pairs of `kmalloc` and `kfree`, the size passed at run time.
     Kmalloc(u32),
     /// Hot pairs of `alloc` and `dealloc` with a constant `Layout`.
@@ -130,27 +132,90 @@ pub enum Work {
     Vmalloc(u32),
     /// Hot pairs of DMA buffers.
     Dma(u32),
+    /// `mixed/toggle` on memory that was fragmented before.
+    Fragmented,
+    /// Blocks of random orders.
+    PagesMix,
+    /// Blocks of small orders at 62 % of memory.
+    PagesChurn,
+    /// Single frames, a tenth of them replaced again and again.
+    PagesChurnSingle,
+    /// Growth by single frames.
+    PagesGrow,
+    /// Fill 64 MiB.
+    Used,
+    /// Hold 1,024 objects.
+    Held1024,
+    /// Hold 65,536 objects.
+    Held65536,
+}
+
+/// A figure of a family that is no latency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Blocks of 2 MiB that could be had.
+    Recovered,
+    /// Those that free memory would make if it were in one piece.
+    Ideal,
+    /// Bytes that were asked for.
+    Asked,
+    /// Bytes that were held for them.
+    Held,
+    /// The first over the second, or what the family says.
+    Ratio,
+}
+
+impl Figure {
+    /// The last word of its name, and its unit.
+    pub const fn name_and_unit(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Recovered => ("recovered", "blocks of 2 MiB"),
+            Self::Ideal => ("ideal", "blocks of 2 MiB"),
+            Self::Asked => ("asked", "bytes"),
+            Self::Held => ("held", "bytes"),
+            Self::Ratio => ("ratio", "per mille"),
+        }
+    }
 }
 
 impl Work {
+    /// The operations that its rows report.
+    pub const fn operations(self) -> &'static [Operation] {
+        match self {
+            Self::Used | Self::Held1024 | Self::Held65536 => &[],
+            _ => &Operation::PAIR,
+        }
+    }
+
+    /// Its figures that are no latencies.
+    pub const fn figures(self) -> &'static [Figure] {
+        match self {
+            Self::PagesChurn | Self::PagesChurnSingle => &[Figure::Recovered, Figure::Ideal],
+            Self::Used => &[Figure::Asked, Figure::Ratio],
+            Self::Held1024 | Self::Held65536 => &[Figure::Asked, Figure::Held, Figure::Ratio],
+            _ => &[],
+        }
+    }
+
     /// What its rows measure, in a sentence.
     pub const fn about(self) -> &'static str {
         match self {
+            Self::Hot(_) => "Hot pairs of one size, size and alignment passed at run time.",
             Self::Kmalloc(_) => "Hot pairs of kmalloc and kfree, the size passed at run time.",
             Self::Layout(_) => {
                 "Hot pairs of the global allocator, the Layout a compile-time constant."
             }
             Self::Cache64 => "Hot pairs of a slab cache of 64-byte objects.",
-            Self::Pages(_) => "Hot pairs of one block of 2^order page frames.",
+            Self::Pages(_) => {
+                "Hot pairs of one block of 2^order page frames, 256 MiB free otherwise."
+            }
             Self::Batch64(FreeOrder::Fifo) => {
-                "1,000 objects of 64 bytes by kmalloc, freed first in, first out."
+                "1,000 objects of 64 bytes, freed first in, first out."
             }
             Self::Batch64(FreeOrder::Lifo) => {
-                "1,000 objects of 64 bytes by kmalloc, freed last in, first out."
+                "1,000 objects of 64 bytes, freed last in, first out."
             }
-            Self::Batch64(FreeOrder::Random) => {
-                "1,000 objects of 64 bytes by kmalloc, freed in random order."
-            }
+            Self::Batch64(FreeOrder::Random) => "1,000 objects of 64 bytes, freed in random order.",
             Self::Toggle => {
                 "100,000 operations on 1,024 slots, each freed if full and filled if empty; \
                  sizes uniform in octaves, 16 to 4,095 bytes."
@@ -164,6 +229,38 @@ impl Work {
             }
             Self::Vmalloc(_) => "Hot pairs of vmalloc and vfree: scattered frames, mapped.",
             Self::Dma(_) => "Hot pairs of a contiguous DMA buffer for a coherent device.",
+            Self::Fragmented => {
+                "mixed/toggle after 1,000,000 operations on 16,384 slots of which every second \
+                 object was freed."
+            }
+            Self::PagesMix => {
+                "100,000 operations on 4,096 slots of blocks up to order 10, each order half as \
+                 likely as the one below; 256 MiB."
+            }
+            Self::PagesChurn => {
+                "50,000 operations after 1,000,000 on 32,768 slots of blocks up to order 3, at 62 % \
+                 of 256 MiB; and the 2 MiB blocks that can be had afterwards."
+            }
+            Self::PagesChurnSingle => {
+                "Half of 256 MiB in single frames, a random tenth replaced 100 times; and the 2 MiB \
+                 blocks that can be had afterwards."
+            }
+            Self::PagesGrow => {
+                "Nine tenths of 256 MiB taken in single frames and freed, three times in different \
+                 orders: what growth costs at most."
+            }
+            Self::Used => {
+                "Sizes of mixed/toggle from 64 MiB until the first failure: bytes asked for, and \
+                 their part of 64 MiB."
+            }
+            Self::Held1024 => {
+                "1,024 objects that mixed/replace-1024 leaves live, free lists drained: bytes in \
+                 slabs over bytes asked for."
+            }
+            Self::Held65536 => {
+                "65,536 objects after 1,000,000 random replacements, free lists drained: bytes in \
+                 slabs over bytes asked for."
+            }
         }
     }
 }
@@ -188,46 +285,73 @@ pub fn row_name(name: &str, operation: Operation) -> Name {
     Name::new(format_args!("{name}/{}", operation.name()))
 }
 
+/// The name of the value that is `figure` of the family `name`.
+pub fn figure_name(name: &str, figure: Figure) -> Name {
+    Name::new(format_args!("{name}/{}", figure.name_and_unit().0))
+}
+
 /// Sizes of the areas in the rows of vmalloc and DMA.
 const AREAS: [(&str, u32); 3] = [("4K", 4 << 10), ("64K", 64 << 10), ("1M", 1 << 20)];
 
-/// All families but boot and traces, in order.
+/// Families whose names say it all.
+const FIXED: [(&str, Work); 14] = [
+    ("batch-64/fifo", Work::Batch64(FreeOrder::Fifo)),
+    ("batch-64/lifo", Work::Batch64(FreeOrder::Lifo)),
+    ("batch-64/random", Work::Batch64(FreeOrder::Random)),
+    ("mixed/toggle", Work::Toggle),
+    ("mixed/toggle-linux", Work::ToggleLinux),
+    ("mixed/replace-1024", Work::Replace),
+    ("mixed/fragmented", Work::Fragmented),
+    ("pages/mix", Work::PagesMix),
+    ("pages/churn62", Work::PagesChurn),
+    ("pages/churn-order0", Work::PagesChurnSingle),
+    ("pages/grow", Work::PagesGrow),
+    ("held/replace-1024", Work::Held1024),
+    ("held/65536", Work::Held65536),
+    ("used-of-64MiB", Work::Used),
+];
+
+/// What every allocator of objects in the line-up does, behind its name.
+const LINE_UP: [(&str, Work); 9] = [
+    ("hot-64", Work::Hot(64)),
+    ("hot-4096", Work::Hot(4096)),
+    ("batch-64/fifo", Work::Batch64(FreeOrder::Fifo)),
+    ("batch-64/lifo", Work::Batch64(FreeOrder::Lifo)),
+    ("batch-64/random", Work::Batch64(FreeOrder::Random)),
+    ("mixed/toggle", Work::Toggle),
+    ("mixed/replace-1024", Work::Replace),
+    ("mixed/fragmented", Work::Fragmented),
+    ("used-of-64MiB", Work::Used),
+];
+
+/// All families but boot, traces and the line-up, in order.
 pub fn families() -> impl Iterator<Item = Family> {
-    let kmalloc = (3..=13).map(|power| {
-        let size = 1 << power;
-        Family::new(
-            Name::new(format_args!("kmalloc/{size}")),
-            Work::Kmalloc(size),
-        )
-    });
-    let layout = (3..=12).map(|power| {
-        let size = 1 << power;
-        Family::new(Name::new(format_args!("layout/{size}")), Work::Layout(size))
-    });
-    let pages = (0..=10)
-        .map(|order| Family::new(Name::new(format_args!("pages/{order}")), Work::Pages(order)));
-    let fixed = |name: &'static str, work| Family::new(Name::new(format_args!("{name}")), work);
-    let cache = [fixed("cache-64", Work::Cache64)];
-    let sequences = [
-        fixed("batch-64/fifo", Work::Batch64(FreeOrder::Fifo)),
-        fixed("batch-64/lifo", Work::Batch64(FreeOrder::Lifo)),
-        fixed("batch-64/random", Work::Batch64(FreeOrder::Random)),
-        fixed("mixed/toggle", Work::Toggle),
-        fixed("mixed/toggle-linux", Work::ToggleLinux),
-        fixed("mixed/replace-1024", Work::Replace),
-    ];
+    let of = |name: fmt::Arguments<'_>, work| Family::new(Name::new(name), work);
+    let powers =
+        |front: &'static str, powers: core::ops::RangeInclusive<u32>, work: fn(u32) -> Work| {
+            let sizes = powers.map(|power| 1 << power);
+            sizes.map(move |size| of(format_args!("{front}/{size}"), work(size)))
+        };
+    let pages = (0..=10).map(move |order| of(format_args!("pages/{order}"), Work::Pages(order)));
     let areas = |front: &'static str, work: fn(u32) -> Work| {
-        AREAS.into_iter().map(move |(size, bytes)| {
-            Family::new(Name::new(format_args!("{front}/{size}")), work(bytes))
-        })
+        AREAS
+            .into_iter()
+            .map(move |(size, bytes)| of(format_args!("{front}/{size}"), work(bytes)))
     };
-    kmalloc
-        .chain(layout)
-        .chain(cache)
+    powers("kmalloc", 3..=13, Work::Kmalloc)
+        .chain(powers("layout", 3..=12, Work::Layout))
+        .chain([of(format_args!("cache-64"), Work::Cache64)])
         .chain(pages)
-        .chain(sequences)
+        .chain(FIXED.map(|(name, work)| of(format_args!("{name}"), work)))
         .chain(areas("vmalloc", Work::Vmalloc))
         .chain(areas("dma", Work::Dma))
+}
+
+/// The families of the allocator `peer` in the line-up.
+pub fn line_up(peer: &str) -> impl Iterator<Item = Family> {
+    LINE_UP
+        .into_iter()
+        .map(move |(name, work)| Family::new(Name::new(format_args!("peer/{peer}/{name}")), work))
 }
 
 #[cfg(test)]
@@ -238,14 +362,25 @@ mod tests {
     #[test]
     fn every_row_has_a_name_of_its_own_and_a_sentence() {
         let mut names = BTreeSet::new();
-        for family in families() {
-            for operation in Operation::PAIR {
+        for family in families().chain(line_up("x")) {
+            for &operation in family.work.operations() {
                 assert!(names.insert(row_name(&family.name, operation).to_string()));
+            }
+            for &figure in family.work.figures() {
+                assert!(names.insert(figure_name(&family.name, figure).to_string()));
             }
             assert!(family.work.about().ends_with('.'));
         }
-        assert_eq!(names.len(), 2 * (11 + 10 + 1 + 11 + 6 + 3 + 3));
-        for name in ["kmalloc/8/alloc", "layout/4096/free", "pages/10/free"] {
+        let latencies = 2 * (11 + 10 + 1 + 11 + 3 + 4 + 4 + 3 + 3 + 8);
+        assert_eq!(names.len(), latencies + 2 + 2 + 3 + 3 + 2 + 2);
+        for name in [
+            "kmalloc/8/alloc",
+            "layout/4096/free",
+            "pages/10/free",
+            "pages/churn62/recovered",
+            "held/65536/ratio",
+            "peer/x/mixed/toggle/free",
+        ] {
             assert!(names.contains(name), "{name}");
         }
     }

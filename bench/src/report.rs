@@ -1,6 +1,6 @@
 //! What the host is told, one record a frame.
 
-use crate::plan::{Name, Operation, row_name};
+use crate::plan::{Family, Figure, Name, Operation, figure_name, row_name};
 use crate::samples::Samples;
 use core::cell::Cell;
 use core::fmt;
@@ -42,6 +42,13 @@ impl Reporter {
             .any(|&operation| self.wants(&row_name(name, operation)))
     }
 
+    /// Whether any row or figure of `family` was asked for.
+    pub fn wants_family(&self, family: &Family) -> bool {
+        let mut figures = family.work.figures().iter();
+        self.wants_any(&family.name, family.work.operations())
+            || figures.any(|&figure| self.wants(&figure_name(&family.name, figure)))
+    }
+
     /// Sends one record.
     pub fn send(&self, record: &Record<'_>) {
         let mut buffer = [0; RECORD_BYTES];
@@ -56,6 +63,15 @@ impl Reporter {
     pub fn plan(&self, name: &str, operations: &[Operation], about: &str) {
         for &operation in operations {
             self.plan_row(&row_name(name, operation), about);
+        }
+    }
+
+    /// Sends the rows and figures of `family` that were asked for, as the plan.
+    pub fn plan_family(&self, family: &Family) {
+        let about = family.work.about();
+        self.plan(&family.name, family.work.operations(), about);
+        for &figure in family.work.figures() {
+            self.plan_row(&figure_name(&family.name, figure), about);
         }
     }
 
@@ -95,6 +111,20 @@ impl Reporter {
     pub fn value(&self, name: fmt::Arguments<'_>, value: u64, unit: &str) {
         let name = &Name::new(name);
         self.send(&Record::Value { name, value, unit });
+    }
+
+    /// Sends `figure` of `family`, if it was asked for.
+    pub fn figure(&self, family: &Family, figure: Figure, value: u64) {
+        let name = figure_name(&family.name, figure);
+        if self.wants(&name) {
+            self.value(format_args!("{}", &*name), value, figure.name_and_unit().1);
+        }
+    }
+
+    /// Sends that the rows of the family `name` are left out, which is no failure.
+    pub fn excluded(&self, name: &str, why: fmt::Arguments<'_>) {
+        let why = &Name::new(why);
+        self.send(&Record::Excluded { name, why });
     }
 
     /// Sends that `name` could not be measured, and remembers it.

@@ -1,19 +1,16 @@
 //! Row after row: which are wanted, what each does, and what is sent of it.
 
-use crate::entries::Entries;
-use crate::generator::{self, Xorshift, XorshiftStar};
 use crate::heap::TimedHeap;
 use crate::meter::Meter;
-use crate::ops::{self, DmaUser, Ops};
-use crate::plan::{self, Family, Name, Operation, Work};
+use crate::plan::{self, Family, Name, Operation};
 use crate::replay;
 use crate::report::Reporter;
+use crate::rows::{Rows, WorkError};
 use crate::scratch::Scratch;
 use crate::self_check;
-use crate::subject::Timed;
-use crate::workload::{self, OutOfMemory};
+use crate::table::Table;
+use crate::workload::{Slot, fill};
 use aarch64_cpu::registers::{MIDR_EL1, Readable};
-use core::fmt;
 use kernel::ExitCode;
 use wire::bench::Record;
 use wire::trace::{Op, Trace};
@@ -24,6 +21,10 @@ const TRACE_PREFIX: &str = "trace:";
 const ABOUT_BOOT: &str = "From the image's first instruction to the app, by phase; one sample.";
 /// What the rows of a trace measure.
 const ABOUT_TRACE: &str = "A recorded trace, every object stamped and verified.";
+
+/// Slots of the largest workload.
+#[expect(clippy::cast_possible_truncation, reason = "131,072")]
+const SLOTS: u32 = fill::SLOTS as u32;
 
 /// The payload file that holds the filter, padded with spaces: there, and not on the command line, so
 /// that boot costs the same whatever is filtered.
@@ -69,30 +70,6 @@ fn filter() -> &'static str {
     kernel::params().value("filter").or(file).unwrap_or("*")
 }
 
-/// Objects of the batches and of the cache.
-const OBJECT_BYTES: u32 = 64;
-/// Why a family was not measured.
-#[derive(Debug)]
-enum WorkError {
-    OutOfMemory(OutOfMemory),
-    RefusedFrees(u32),
-}
-
-impl fmt::Display for WorkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfMemory(error) => error.fmt(f),
-            Self::RefusedFrees(frees) => write!(f, "{frees} frees were refused"),
-        }
-    }
-}
-
-impl From<OutOfMemory> for WorkError {
-    fn from(error: OutOfMemory) -> Self {
-        Self::OutOfMemory(error)
-    }
-}
-
 struct Session {
     reporter: Reporter,
     meter: Meter,
@@ -129,16 +106,23 @@ impl Session {
             return;
         }
         self.boot(scratch);
-        // Each family finds the allocators as those before it left them. So all up to the last one that
-        // is wanted run, and a row's figures do not depend on the filter.
-        let wanted = |family: &Family| self.reporter.wants_any(&family.name, &Operation::PAIR);
+        let mut table = match Table::new(SLOTS, None) {
+            Ok(table) => table,
+            Err(error) => {
+                let why = format_args!("no room for its slots: {error}");
+                return self.reporter.failed("mixed", why);
+            }
+        };
+        // Each family finds the caches as those before it left them. So all up to the last one that is
+        // wanted run, and a row's figures do not depend on the filter.
+        let wanted = |family: &Family| self.reporter.wants_family(family);
         let mut left = plan::families().filter(wanted).count();
         for family in plan::families() {
             if left == 0 {
                 break;
             }
             left -= usize::from(wanted(&family));
-            self.family(&family, scratch);
+            self.family(&family, scratch, &mut table);
         }
     }
 
@@ -151,8 +135,7 @@ impl Session {
                 .plan_row(&Name::new(format_args!("boot/{phase}")), ABOUT_BOOT);
         });
         for family in plan::families() {
-            self.reporter
-                .plan(&family.name, &Operation::PAIR, family.work.about());
+            self.reporter.plan_family(&family);
         }
     }
 
@@ -183,58 +166,22 @@ impl Session {
         row("total", total);
     }
 
-    fn family(&self, family: &Family, scratch: &mut Scratch) {
+    fn family(&self, family: &Family, scratch: &mut Scratch, table: &mut [Slot]) {
         let name = &*family.name;
         self.reporter.send(&Record::Begin { name });
         clear(scratch);
-        match self.work(family.work, scratch) {
-            Ok(()) => self
-                .reporter
-                .family(name, &Operation::PAIR, &scratch.samples),
-            Err(error) => self.reporter.failed(name, format_args!("{error}")),
-        }
-    }
-
-    fn work(&self, work: Work, scratch: &mut Scratch) -> Result<(), WorkError> {
-        let mut user = DmaUser::new();
-        let ops = match work {
-            Work::Layout(bytes) => ops::constant_layout(bytes).unwrap_or(ops::KMALLOC),
-            Work::Cache64 => ops::CACHE_64,
-            Work::Pages(_) => ops::PAGES,
-            Work::Vmalloc(_) => ops::VMALLOC,
-            Work::Dma(_) => ops::dma(&mut user),
-            _ => ops::KMALLOC,
+        let (meter, reporter, seed) = (&self.meter, &self.reporter, self.seed);
+        let rows = Rows {
+            meter,
+            reporter,
+            seed,
         };
-        self.sequence(work, ops, scratch)
-    }
-
-    fn sequence(&self, work: Work, ops: Ops<'_>, scratch: &mut Scratch) -> Result<(), WorkError> {
-        let Scratch {
-            samples,
-            mixed,
-            batch,
-            order,
-        } = scratch;
-        let timed = &mut Timed::new(&self.meter, ops, samples);
-        let mut crates = XorshiftStar::new(generator::seeded(generator::CRATES_SEED, self.seed));
-        let mut linux = Xorshift::new(generator::seeded(generator::LINUX_SEED, self.seed));
-        match work {
-            Work::Kmalloc(amount)
-            | Work::Layout(amount)
-            | Work::Vmalloc(amount)
-            | Work::Dma(amount) => workload::hot(timed, amount),
-            Work::Cache64 => workload::hot(timed, OBJECT_BYTES),
-            Work::Pages(order) => workload::hot(timed, u32::from(order)),
-            Work::Batch64(free_order) => {
-                workload::batch(timed, OBJECT_BYTES, free_order, &mut crates, (batch, order))
+        match rows.kernel(family, scratch, table) {
+            Ok(()) => reporter.family(name, family.work.operations(), &scratch.samples),
+            Err(error @ WorkError::TooLittleMemory { .. }) => {
+                reporter.excluded(name, format_args!("{error}"));
             }
-            Work::Toggle => workload::toggle(timed, &mut crates, workload::TOGGLE_WARM_UP, mixed),
-            Work::ToggleLinux => workload::toggle(timed, &mut linux, 0, mixed),
-            Work::Replace => workload::replace(timed, &mut linux, mixed),
-        }?;
-        match timed.refused_frees() {
-            0 => Ok(()),
-            refused => Err(WorkError::RefusedFrees(refused)),
+            Err(error) => reporter.failed(name, format_args!("{error}")),
         }
     }
 
@@ -252,7 +199,7 @@ impl Session {
         }
         self.reporter.send(&Record::Begin { name: &family });
         clear(scratch);
-        let mut entries = match Entries::new(trace.slots) {
+        let mut entries = match Table::new(trace.slots, replay::Entry::Empty) {
             Ok(entries) => entries,
             Err(error) => {
                 self.reporter

@@ -39,6 +39,23 @@ impl<'a> Timed<'a> {
         self.refused_frees
     }
 
+    /// Whether an allocation searches a list.
+    pub const fn searches_a_list(&self) -> bool {
+        self.ops.searches
+    }
+
+    /// Forgets the first operations, when those that prepare memory are over.
+    pub fn forget_cold(&mut self) {
+        for operation in Operation::PAIR {
+            self.samples[operation.index()].clear();
+        }
+    }
+
+    /// The same meter and samples for other operations on the same blocks.
+    pub fn on(&mut self, ops: Ops<'a>) -> Timed<'_> {
+        Timed::new(self.meter, ops, self.samples)
+    }
+
     fn take(&mut self, operation: Operation, sample: Sample, recorded: bool) -> u64 {
         self.samples[operation.index()].take(sample.cost, recorded);
         sample.result
@@ -47,7 +64,7 @@ impl<'a> Timed<'a> {
 
 impl Subject for Timed<'_> {
     fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
-        let arguments = [u64::from(amount), self.ops.context, 0, 0];
+        let arguments = [u64::from(amount), self.ops.context, self.ops.align_bytes, 0];
         let sample = if self.ops.masked {
             // SAFETY: the operation takes any amount that the plan names.
             unsafe { self.meter.masked(self.ops.alloc, arguments) }
@@ -60,7 +77,12 @@ impl Subject for Timed<'_> {
     }
 
     fn free(&mut self, block: u64, amount: u32, recorded: bool) {
-        let arguments = [block, u64::from(amount), self.ops.context, 0];
+        let arguments = [
+            block,
+            u64::from(amount),
+            self.ops.context,
+            self.ops.align_bytes,
+        ];
         let sample = if self.ops.masked {
             // SAFETY: workloads free each block once, with the amount it was allocated for.
             unsafe { self.meter.masked(self.ops.free, arguments) }

@@ -4,6 +4,9 @@
 //! subject. Definitions are fixed to the bit, so that the figures stand beside those that others got
 //! from the same sequence.
 
+pub mod fill;
+pub mod pages;
+
 use crate::generator::{Draws, XorshiftStar};
 use core::fmt;
 
@@ -56,10 +59,33 @@ pub const HOT_RECORDED: u32 = 200;
 pub const BATCH: usize = 1000;
 /// Slots of the mixed workloads.
 pub const MIXED_SLOTS: usize = 1024;
-/// Recorded operations of the mixed workloads.
-pub const MIXED_RECORDED: u32 = 100_000;
-/// Operations of `mixed/toggle` before those.
-pub const TOGGLE_WARM_UP: u32 = 20_000;
+/// Operations of `mixed/toggle`.
+pub const MIXED: Count = Count {
+    warm_up: 20_000,
+    recorded: 100_000,
+};
+/// Operations of `mixed/toggle-linux` and `mixed/replace-1024`.
+pub const MIXED_LINUX: Count = Count {
+    warm_up: 0,
+    recorded: 100_000,
+};
+
+/// How many operations a workload does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Those before any becomes a sample.
+    pub warm_up: u32,
+    /// Those that do.
+    pub recorded: u32,
+}
+
+impl Count {
+    /// The numbers of all operations, each with whether it becomes a sample.
+    fn operations(self) -> impl Iterator<Item = (u32, bool)> {
+        (0..self.warm_up + self.recorded)
+            .map(move |operation| (operation, operation >= self.warm_up))
+    }
+}
 
 /// Allocates and frees one `amount` again and again.
 ///
@@ -87,6 +113,17 @@ pub enum FreeOrder {
     Random,
 }
 
+impl FreeOrder {
+    /// Puts what was allocated in turn into this order.
+    fn arrange<T>(self, items: &mut [T], random: &mut XorshiftStar) {
+        match self {
+            Self::Fifo => {}
+            Self::Lifo => items.reverse(),
+            Self::Random => random.shuffle(items),
+        }
+    }
+}
+
 /// Allocates [`BATCH`] objects of `amount`, then frees them all. `slots` and `shuffled` hold a batch.
 ///
 /// # Errors
@@ -109,65 +146,78 @@ pub fn batch(
     for (index, place) in (0..).zip(shuffled.iter_mut()) {
         *place = index;
     }
-    match order {
-        FreeOrder::Fifo => {}
-        FreeOrder::Lifo => shuffled.reverse(),
-        FreeOrder::Random => random.shuffle(shuffled),
-    }
+    order.arrange(shuffled, random);
     for &place in &*shuffled {
         free_slot(subject, &mut slots[usize::from(place)], true);
     }
     Ok(())
 }
 
-/// `warm_up` unrecorded operations and [`MIXED_RECORDED`] recorded ones; each draws a slot, frees what
-/// is in it, or fills it if it is empty. What is left is freed, unrecorded.
+/// Each operation draws a slot, frees what is in it, or fills it if it is empty. What is live at the end
+/// stays so.
 ///
 /// # Errors
 ///
-/// [`OutOfMemory`], after everything was freed.
+/// [`OutOfMemory`].
 pub fn toggle(
     subject: &mut impl Subject,
     draws: &mut impl Draws,
-    warm_up: u32,
-    slots: &mut [Slot; MIXED_SLOTS],
+    count: Count,
+    slots: &mut [Slot],
 ) -> Result<(), OutOfMemory> {
-    let result = (0..warm_up + MIXED_RECORDED).try_for_each(|operation| {
-        let slot = &mut slots[draws.slot(SLOTS) as usize];
-        let recorded = operation >= warm_up;
-        if free_slot(subject, slot, recorded) {
+    let below = number_of(slots);
+    count.operations().try_for_each(|operation| {
+        let slot = &mut slots[draws.slot(below) as usize];
+        if free_slot(subject, slot, operation.1) {
             return Ok(());
         }
-        fill_slot(subject, slot, draws.size(), (operation, recorded))
-    });
-    clear(subject, slots);
-    result
+        fill_slot(subject, slot, draws.amount(), operation)
+    })
 }
 
-/// [`MIXED_RECORDED`] operations: each draws a slot, frees what is in it and allocates anew in it; but
-/// the first [`MIXED_SLOTS`] only fill the slots in turn. What is left is freed, unrecorded.
+/// Each operation draws a slot, frees what is in it and allocates anew in it; but the first ones fill
+/// the slots in turn. All are live at the end.
 ///
 /// # Errors
 ///
-/// [`OutOfMemory`], after everything was freed.
+/// [`OutOfMemory`].
 pub fn replace(
     subject: &mut impl Subject,
     draws: &mut impl Draws,
-    slots: &mut [Slot; MIXED_SLOTS],
+    count: Count,
+    slots: &mut [Slot],
 ) -> Result<(), OutOfMemory> {
-    let result = (0..MIXED_RECORDED).try_for_each(|operation| {
+    let below = number_of(slots);
+    count.operations().try_for_each(|operation| {
         // Every operation draws, so that both parts take the generator equally far.
-        let drawn = draws.slot(SLOTS);
-        let slot = &mut slots[if operation < SLOTS { operation } else { drawn } as usize];
-        free_slot(subject, slot, true);
-        fill_slot(subject, slot, draws.size(), (operation, true))
-    });
-    clear(subject, slots);
-    result
+        let drawn = draws.slot(below);
+        let place = if operation.0 < below {
+            operation.0
+        } else {
+            drawn
+        };
+        let slot = &mut slots[place as usize];
+        free_slot(subject, slot, operation.1);
+        fill_slot(subject, slot, draws.amount(), operation)
+    })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "1,024")]
-const SLOTS: u32 = MIXED_SLOTS as u32;
+/// Frees what is live in `slots`, unrecorded.
+pub fn clear(subject: &mut impl Subject, slots: &mut [Slot]) {
+    for slot in slots {
+        free_slot(subject, slot, false);
+    }
+}
+
+/// The sum of what is live in `slots`.
+pub fn live_amount(slots: &[Slot]) -> u64 {
+    let amounts = slots.iter().flatten().map(|live| u64::from(live.amount));
+    amounts.sum()
+}
+
+fn number_of(slots: &[Slot]) -> u32 {
+    u32::try_from(slots.len()).unwrap_or(u32::MAX)
+}
 
 fn fill_slot(
     subject: &mut impl Subject,
@@ -190,149 +240,5 @@ fn free_slot(subject: &mut impl Subject, slot: &mut Slot, recorded: bool) -> boo
     true
 }
 
-fn clear(subject: &mut impl Subject, slots: &mut [Slot]) {
-    for slot in slots {
-        free_slot(subject, slot, false);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    //! Expected counts and sums were computed by another program from the published definitions.
-    use super::*;
-    use crate::generator::{CRATES_SEED, LINUX_SEED, Xorshift};
-    use std::collections::BTreeMap;
-
-    /// Remembers what it was asked; blocks are numbers that are never used twice.
-    #[derive(Default)]
-    struct Model {
-        live: BTreeMap<u64, u32>,
-        allocs: u64,
-        frees: Vec<u64>,
-        recorded: [u32; 2],
-        asked: u64,
-        most_live_bytes: u64,
-        limit: Option<u64>,
-    }
-
-    impl Model {
-        fn live_bytes(&self) -> u64 {
-            self.live.values().map(|&size| u64::from(size)).sum()
-        }
-    }
-
-    impl Subject for Model {
-        fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
-            if self.limit == Some(self.allocs) {
-                return None;
-            }
-            self.allocs += 1;
-            self.recorded[0] += u32::from(recorded);
-            self.asked += u64::from(amount);
-            self.live.insert(self.allocs, amount);
-            Some(self.allocs)
-        }
-
-        fn free(&mut self, block: u64, amount: u32, recorded: bool) {
-            assert_eq!(self.live.remove(&block), Some(amount));
-            self.recorded[1] += u32::from(recorded);
-            self.frees.push(block);
-        }
-    }
-
-    /// Counts the most live bytes, which costs too much to do always.
-    struct Peak(Model);
-
-    impl Subject for Peak {
-        fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
-            let block = self.0.alloc(amount, recorded);
-            self.0.most_live_bytes = self.0.most_live_bytes.max(self.0.live_bytes());
-            block
-        }
-        fn free(&mut self, block: u64, amount: u32, recorded: bool) {
-            self.0.free(block, amount, recorded);
-        }
-    }
-
-    #[test]
-    fn toggle_is_the_published_sequence_of_the_crates() {
-        let mut peak = Peak(Model::default());
-        let mut slots = [None; MIXED_SLOTS];
-        let mut draws = XorshiftStar::new(CRATES_SEED);
-        toggle(&mut peak, &mut draws, TOGGLE_WARM_UP, &mut slots).unwrap();
-        let model = peak.0;
-        assert_eq!((model.allocs, model.asked), (60_255, 46_406_367));
-        assert_eq!(model.most_live_bytes, 486_085);
-        assert_eq!(model.recorded.iter().sum::<u32>(), MIXED_RECORDED);
-        assert!(model.live.is_empty());
-    }
-
-    #[test]
-    fn toggle_is_the_published_sequence_of_linux() {
-        let (mut model, mut slots) = (Model::default(), [None; MIXED_SLOTS]);
-        toggle(&mut model, &mut Xorshift::new(LINUX_SEED), 0, &mut slots).unwrap();
-        assert_eq!(model.recorded, [50_243, 49_757]);
-        assert_eq!(model.asked, 36_805_958);
-    }
-
-    #[test]
-    fn replace_is_the_published_sequence() {
-        let mut model = Model::default();
-        let mut slots = [None; MIXED_SLOTS];
-        let mut draws = Xorshift::new(LINUX_SEED);
-        replace(&mut model, &mut draws, &mut slots).unwrap();
-        assert_eq!(model.recorded, [100_000, 98_976]);
-        assert_eq!(model.asked, 73_765_371);
-        let last: u32 = model.frees[98_976..].len().try_into().unwrap();
-        assert_eq!(last, SLOTS);
-    }
-
-    #[test]
-    fn hot_pairs_warm_up_unrecorded() {
-        let mut model = Model::default();
-        hot(&mut model, 64).unwrap();
-        assert_eq!((model.allocs, model.recorded), (264, [200, 200]));
-    }
-
-    #[test]
-    fn batches_are_freed_in_the_order_asked_for() {
-        let freed = |order| {
-            let mut model = Model::default();
-            let memory = (&mut [None; BATCH], &mut [0; BATCH]);
-            let mut random = XorshiftStar::new(CRATES_SEED);
-            batch(&mut model, 64, order, &mut random, memory).unwrap();
-            assert_eq!(model.recorded, [1000, 1000]);
-            model.frees
-        };
-        assert_eq!(freed(FreeOrder::Fifo)[..3], [1, 2, 3]);
-        assert_eq!(freed(FreeOrder::Lifo)[..3], [1000, 999, 998]);
-        assert_eq!(freed(FreeOrder::Random)[..3], [7, 195, 819]);
-    }
-
-    #[test]
-    fn running_out_names_the_operation_and_frees_everything() {
-        let out_of = |limit, amount| {
-            let mut model = Model {
-                limit: Some(limit),
-                ..Model::default()
-            };
-            let memory = (&mut [None; BATCH], &mut [0; BATCH]);
-            let mut random = XorshiftStar::new(CRATES_SEED);
-            let result = batch(&mut model, amount, FreeOrder::Fifo, &mut random, memory);
-            assert!(model.live.is_empty());
-            result
-        };
-        let expected = OutOfMemory {
-            amount: 64,
-            operation: 10,
-        };
-        assert_eq!(out_of(10, 64), Err(expected));
-        let mut model = Model {
-            limit: Some(500),
-            ..Model::default()
-        };
-        let mut draws = Xorshift::new(LINUX_SEED);
-        let failed = replace(&mut model, &mut draws, &mut [None; MIXED_SLOTS]).unwrap_err();
-        assert_eq!((failed.operation, model.live.len()), (500, 0));
-    }
-}
+mod tests;

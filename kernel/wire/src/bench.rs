@@ -80,6 +80,14 @@ pub enum Record<'a> {
         /// Why.
         why: &'a str,
     },
+    /// Rows that are left out, and the run goes on: this machine is too small for them, or an allocator
+    /// beside ours failed its check.
+    Excluded {
+        /// The part of their names that they share.
+        name: &'a str,
+        /// Why.
+        why: &'a str,
+    },
     /// All rows are done.
     End {
         /// How many [`Record::Done`]s there were.

@@ -1,6 +1,6 @@
 //! Gathers an image's records and believes none of them until the end marker has come.
 
-use super::report::{Histogram, Row, Totals, Value};
+use super::report::{Excluded, Histogram, Row, Totals, Value};
 use std::collections::HashMap;
 use std::fmt;
 use wire::bench::{self, Record};
@@ -29,6 +29,8 @@ pub struct Collector {
     pub rows: Vec<Row>,
     /// Figures that are no latencies.
     pub values: Vec<Value>,
+    /// Rows that are left out, by the front of their names.
+    pub excluded: Vec<Excluded>,
     /// What went wrong, by row.
     pub failures: Vec<(String, String)>,
     histograms: HashMap<String, Histogram>,
@@ -151,6 +153,10 @@ impl Collector {
                 let (name, unit) = (name.to_owned(), unit.to_owned());
                 self.values.push(Value { name, value, unit });
             }
+            Record::Excluded { name, why } => {
+                let (name, why) = (name.to_owned(), why.to_owned());
+                self.excluded.push(Excluded { name, why });
+            }
             Record::Failed { name, why } => self.fail(name, why.to_owned()),
             Record::End { rows } => self.ended = Some(rows),
             // What begins is for the progress bar alone, and newer records are for newer hosts.
@@ -189,7 +195,11 @@ impl Collector {
         if usize::try_from(sent) != Ok(arrived) {
             return Err(CollectError::Miscounted { sent, arrived });
         }
-        let absent = |name: &str| self.rows.iter().all(|row| row.name != name);
+        let absent = |name: &str| {
+            self.rows.iter().all(|row| row.name != name)
+                && self.values.iter().all(|value| value.name != name)
+                && !self.excluded.iter().any(|excluded| excluded.covers(name))
+        };
         if let Some((name, _)) = self.plan.iter().find(|(name, _)| absent(name)) {
             return Err(CollectError::Missing(name.clone()));
         }
@@ -298,6 +308,29 @@ mod tests {
             check(&[header(), plan, Record::End { rows: 0 }]),
             Err(missing)
         );
+    }
+
+    #[test]
+    fn a_row_that_is_left_out_and_a_figure_that_came_are_not_missed() {
+        let plan = |name| Record::Row {
+            name,
+            about: "About.",
+        };
+        let excluded = Record::Excluded {
+            name: "kmalloc/64",
+            why: "too small",
+        };
+        let value = Record::Value {
+            name: "x/ratio",
+            value: 1,
+            unit: "per mille",
+        };
+        let end = Record::End { rows: 0 };
+        let collector = collected(&[header(), plan(NAME), plan("x/ratio"), excluded, value, end]);
+        assert!(collector.check().is_ok());
+        let namesake = collected(&[header(), plan("kmalloc/640/alloc"), excluded, end]);
+        let missing = CollectError::Missing("kmalloc/640/alloc".into());
+        assert_eq!(namesake.check().cloned(), Err(missing));
     }
 
     #[test]

@@ -66,6 +66,12 @@ fn text(report: &Report) -> String {
         .flat_map(|line| [line.trim_end(), "\n"])
         .collect();
     values(report, &mut text);
+    if !report.excluded.is_empty() {
+        text.push('\n');
+    }
+    for excluded in &report.excluded {
+        let _ = writeln!(text, "{}: left out: {}", excluded.name, excluded.why);
+    }
     text.push_str(FOOTER);
     text
 }
@@ -226,6 +232,10 @@ mod tests {
                 row("mixed/toggle/free", 1_234_567, 1021.5),
             ],
             values: vec![value],
+            excluded: vec![super::super::report::Excluded {
+                name: "pages/mix".into(),
+                why: "too small".into(),
+            }],
         }
     }
 
@@ -243,6 +253,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("1 core,"), "{text}");
+        assert!(
+            text.contains("\npages/mix: left out: too small\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -251,7 +265,7 @@ mod tests {
         let fields = [
             "schema", "unit", "machine", "cpu", "mem", "smp", "seed", "rustc", "qemu", "commit",
             "overhead", "rows", "name", "n", "cold", "min", "p50", "p90", "p99", "p999", "max",
-            "mean", "values", "name", "value", "unit",
+            "mean", "values", "name", "value", "unit", "excluded", "name", "why",
         ];
         let mut rest = json.as_str();
         for field in fields {

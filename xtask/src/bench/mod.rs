@@ -209,7 +209,8 @@ fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Report> {
     let boots = boots.map(|traces| Ok((traces, sized(&args.machine, bytes, traces)?)));
     let boots = boots.collect::<Result<Vec<(&[Loaded], MachineArgs)>>>()?;
     let progress = ProgressBar::new(0).with_style(style());
-    let (mut rows, mut values, mut header) = (Vec::new(), Vec::new(), None::<Header>);
+    let (mut rows, mut values, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
+    let mut header = None::<Header>;
     for (traces, machine) in &boots {
         let command = if traces.is_empty() { "bench" } else { "replay" };
         let collector = boot(args, image, machine, command, traces, &progress)?;
@@ -220,10 +221,11 @@ fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Report> {
         header = Some(found.clone());
         rows.extend(collector.rows);
         values.extend(collector.values);
+        excluded.extend(collector.excluded);
     }
     progress.finish_and_clear();
     ensure!(
-        !rows.is_empty(),
+        !(rows.is_empty() && values.is_empty() && excluded.is_empty()),
         "no row is called `{}`; --list shows them",
         args.filter
     );
@@ -237,6 +239,7 @@ fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Report> {
         overhead,
         rows,
         values,
+        excluded,
     })
 }
 
@@ -323,8 +326,8 @@ fn boot(
     let (mut collector, mut printer) = (Collector::default(), Printer::stderr());
     let outcome = guest::boot(&boot, &mut |event| match event {
         Event::Bench(record) => {
-            show_progress(progress, &record);
             collector.take(&record);
+            show_progress(progress, &collector, &record);
         }
         event if worth_showing(&event, machine) => progress.suspend(|| printer.event(&event)),
         _ => {}
@@ -354,11 +357,13 @@ fn style() -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn show_progress(progress: &ProgressBar, record: &Record<'_>) {
+fn show_progress(progress: &ProgressBar, collector: &Collector, record: &Record<'_>) {
+    let planned = |name: &str| collector.plan.iter().any(|(row, _)| row == name);
     match *record {
         Record::Row { .. } => progress.inc_length(1),
         Record::Begin { name } => progress.set_message(name.to_owned()),
         Record::Done { .. } => progress.inc(1),
+        Record::Value { name, .. } if planned(name) => progress.inc(1),
         _ => {}
     }
 }

@@ -23,6 +23,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Figures that are no latencies.
     pub values: Vec<Value>,
+    /// Rows that are left out, each with the reason.
+    pub excluded: Vec<Excluded>,
 }
 
 /// Everything that must be equal for two runs to be comparable. Nothing in it tells the time.
@@ -88,6 +90,23 @@ pub struct Value {
     pub value: u64,
     /// Its unit.
     pub unit: String,
+}
+
+/// Rows that are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Excluded {
+    /// The front of their names.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Excluded {
+    /// Whether the row or figure `name` is one of them.
+    pub fn covers(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&self.name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 /// What a row's end says, as the image counted it.

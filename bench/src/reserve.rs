@@ -1,0 +1,101 @@
+//! Free memory of a known size: rows that are measured on it find the same whatever ran before.
+//!
+//! # Shape
+//!
+//! ```text
+//! all free memory:  [ blocks of the largest order to leave ][ everything else, held by us ]
+//! ```
+//!
+//! The blocks to leave are taken first, then everything else in blocks as large as they come, and then
+//! the first ones are given back. So what is free are whole blocks of the largest order and nothing
+//! else, however the lists were split before. What a reserve for urgent requests keeps, it keeps.
+//!
+//! # Invariants
+//!
+//! 1. The blocks of a chain were allocated and not freed; each one's first word says which is next.
+#![allow(
+    unsafe_code,
+    reason = "chains blocks of page frames through their first words"
+)]
+
+use kernel::mm::addr::{LinearMap, Order, Pfn};
+use kernel::mm::{frames, gfp::Gfp, slab};
+
+/// Takes without reclaim, which would free what the harness wants left alone, and without a word.
+const QUIETLY: Gfp = Gfp::KERNEL
+    .difference(Gfp::DIRECT_RECLAIM)
+    .union(Gfp::NOWARN);
+
+/// Holds all free memory but some; gives it back when dropped.
+#[derive(Debug)]
+pub struct Reserve {
+    held: Chain,
+    left: u32,
+}
+
+impl Reserve {
+    /// Leaves `most` blocks of the largest order free, or as many as there are, and nothing else.
+    pub fn leaving(most: u32) -> Self {
+        slab::shrink();
+        let (mut left, mut held) = (Chain::default(), Chain::default());
+        while left.blocks < most && left.take(Order::MAX) {}
+        let mut order = Some(Order::MAX);
+        while let Some(size) = order {
+            if !held.take(size) {
+                order = size.smaller();
+            }
+        }
+        let blocks = left.blocks;
+        drop(left);
+        Self { held, left: blocks }
+    }
+
+    /// Blocks of the largest order that are left free.
+    pub const fn blocks(&self) -> u32 {
+        self.left
+    }
+
+    /// Blocks that are held.
+    pub const fn held_blocks(&self) -> u32 {
+        self.held.blocks
+    }
+}
+
+/// Blocks of page frames, last in, first out.
+#[derive(Debug, Default)]
+struct Chain {
+    first: Option<(Pfn, Order)>,
+    blocks: u32,
+}
+
+/// What stands at the start of a block in a chain.
+type Link = Option<(Pfn, Order)>;
+
+impl Chain {
+    /// Takes one more block; whether there was one.
+    fn take(&mut self, order: Order) -> bool {
+        let Ok(block) = frames::alloc(order, QUIETLY) else {
+            return false;
+        };
+        // SAFETY: the block is ours since the line above, and frames are mapped in the linear map.
+        unsafe { link(block).write(self.first) };
+        self.first = Some((block, order));
+        self.blocks += 1;
+        true
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        while let Some((block, order)) = self.first {
+            // SAFETY: invariant 1.
+            self.first = unsafe { link(block).read() };
+            let freed = frames::free(block, order);
+            debug_assert!(freed.is_ok(), "a block is kept: {freed:?}");
+        }
+    }
+}
+
+fn link(block: Pfn) -> *mut Link {
+    LinearMap::kernel().to_virt(block.address()).as_mut_ptr()
+}
