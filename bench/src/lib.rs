@@ -6,11 +6,13 @@
 //! - [`generator`]: random numbers, sizes and orders, bit for bit the published ones;
 //! - [`workload`]: sequences of operations on a [`workload::Subject`];
 //! - [`replay`]: recorded traces, with every object stamped and verified;
+//! - [`peers`]: other crates' allocators, and the check that each must pass first;
 //! - [`samples`]: histograms of fixed size; [`plan`]: which rows there are.
 //!
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
-//! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `scratch` and
-//! `table` (the harness's own memory), `run` (row after row), `report` (what the host is told).
+//! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `reserve` (free
+//! memory of a known size), `scratch` and `table` (the harness's own memory), `rows` and `run` (what each
+//! family does, row after row), `report` (what the host is told).
 //!
 //! # What a figure means
 //!
@@ -20,6 +22,7 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod generator;
+pub mod peers;
 pub mod plan;
 pub mod replay;
 pub mod samples;

@@ -13,6 +13,7 @@
 extern crate alloc;
 
 use crate::meter::Op;
+use crate::workload::{Count, fill};
 use alloc::alloc::{alloc, alloc_zeroed, dealloc, realloc};
 use core::alloc::Layout;
 use core::marker::PhantomData;
@@ -38,8 +39,8 @@ pub struct Ops<'c> {
     pub context: u64,
     /// The alignment of every block, for allocators that ask.
     pub align_bytes: u64,
-    /// Whether an allocation searches a list, and takes as long as that is.
-    pub searches: bool,
+    /// How many operations fragment its memory.
+    pub fragment: Count,
     works_on: PhantomData<&'c mut ()>,
 }
 
@@ -51,7 +52,7 @@ impl Ops<'static> {
             masked: true,
             context: 0,
             align_bytes: 8,
-            searches: false,
+            fragment: fill::FRAGMENT,
             works_on: PhantomData,
         }
     }
@@ -72,6 +73,17 @@ pub const VMALLOC: Ops<'static> = Ops {
     masked: false,
     ..Ops::new(vmalloc_op, vfree_op)
 };
+
+impl<'c> Ops<'c> {
+    /// Operations on `context`, whose address both are passed.
+    pub fn of<A>(context: &'c mut A, alloc: Op, free: Op, fragment: Count) -> Self {
+        Self {
+            context: ptr::from_mut(context).expose_provenance() as u64,
+            fragment,
+            ..Ops::new(alloc, free)
+        }
+    }
+}
 
 /// A device and its one buffer.
 #[derive(Debug)]
@@ -103,10 +115,7 @@ impl Default for DmaUser {
 
 /// The one buffer of `user`.
 pub fn dma(user: &mut DmaUser) -> Ops<'_> {
-    Ops {
-        context: ptr::from_mut(user).expose_provenance() as u64,
-        ..Ops::new(dma_alloc, dma_free)
-    }
+    Ops::of(user, dma_alloc, dma_free, fill::FRAGMENT)
 }
 
 /// `kmalloc` that asks for zeros.

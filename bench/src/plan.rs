@@ -347,10 +347,11 @@ pub fn families() -> impl Iterator<Item = Family> {
         .chain(areas("dma", Work::Dma))
 }
 
-/// The families of the allocator `peer` in the line-up.
-pub fn line_up(peer: &str) -> impl Iterator<Item = Family> {
+/// The families of the allocator `peer` in the line-up. Only one that has its memory `in_arena` fills it.
+pub fn line_up(peer: &str, in_arena: bool) -> impl Iterator<Item = Family> {
     LINE_UP
         .into_iter()
+        .filter(move |(_, work)| in_arena || *work != Work::Used)
         .map(move |(name, work)| Family::new(Name::new(format_args!("peer/{peer}/{name}")), work))
 }
 
@@ -362,7 +363,7 @@ mod tests {
     #[test]
     fn every_row_has_a_name_of_its_own_and_a_sentence() {
         let mut names = BTreeSet::new();
-        for family in families().chain(line_up("x")) {
+        for family in families().chain(line_up("x", true)) {
             for &operation in family.work.operations() {
                 assert!(names.insert(row_name(&family.name, operation).to_string()));
             }

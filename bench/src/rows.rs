@@ -188,12 +188,7 @@ impl Rows<'_> {
     ) -> Result<(), WorkError> {
         let slots = &mut table[..fill::FRAGMENT_SLOTS];
         let mut churn = self.random(generator::CHURN_SEED);
-        let count = if timed.searches_a_list() {
-            fill::FRAGMENT_LIST
-        } else {
-            fill::FRAGMENT
-        };
-        fill::fragment(timed, &mut churn, count, slots)?;
+        fill::fragment(timed, &mut churn, timed.fragment(), slots)?;
         timed.forget_cold();
         let mut random = self.random(generator::CRATES_SEED);
         Ok(workload::toggle(timed, &mut random, MIXED, mixed)?)

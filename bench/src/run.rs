@@ -2,6 +2,7 @@
 
 use crate::heap::TimedHeap;
 use crate::meter::Meter;
+use crate::peers::line_up;
 use crate::plan::{self, Family, Name, Operation};
 use crate::replay;
 use crate::report::Reporter;
@@ -31,7 +32,7 @@ const SLOTS: u32 = fill::SLOTS as u32;
 const FILTER_FILE: &str = "filter";
 
 /// Lists rows or measures them, as the run parameters say: `cmd=list` for all rows, `cmd=replay` for
-/// the traces behind the image alone, anything else for all rows but those.
+/// the traces behind the image alone, `cmd=peers` for the line-up alone, anything else for all others.
 ///
 /// `unit=instructions` promises that the counter counts those, and the self-checks then hold it to
 /// that. `seed=N` changes the sequences of the seeded rows; 0 are the published ones.
@@ -43,15 +44,19 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
         seed: params.number("seed").unwrap_or(0),
     };
     let command = params.value("cmd").unwrap_or_default();
-    if command != "replay" {
+    let (list, all) = (command == "list", !["replay", "peers"].contains(&command));
+    if all {
         session.plan_rows();
     }
-    if command == "replay" || command == "list" {
+    if list || command == "peers" {
+        line_up::plan(&session.reporter);
+    }
+    if list || command == "replay" {
         session.plan_traces();
     }
-    if command != "list" {
+    if !list {
         let exact = params.value("unit") == Some("instructions");
-        session.measure(exact, command == "replay", scratch);
+        session.measure(exact, command, scratch);
     }
     session.reporter.end();
     if session.reporter.has_failed() {
@@ -96,16 +101,18 @@ impl Session {
         });
     }
 
-    fn measure(&self, exact: bool, replay: bool, scratch: &mut Scratch) {
+    fn measure(&self, exact: bool, command: &str, scratch: &mut Scratch) {
         self.header();
         self_check::run(&self.meter, &self.reporter, exact, scratch);
-        if replay {
+        if command == "replay" {
             for (name, bytes) in traces() {
                 self.trace(name, bytes, scratch);
             }
             return;
         }
-        self.boot(scratch);
+        if command != "peers" {
+            self.boot(scratch);
+        }
         let mut table = match Table::new(SLOTS, None) {
             Ok(table) => table,
             Err(error) => {
@@ -113,6 +120,12 @@ impl Session {
                 return self.reporter.failed("mixed", why);
             }
         };
+        if command == "peers" {
+            if let Err(error) = line_up::run(self.rows(), scratch, &mut table) {
+                self.reporter.failed("peer", format_args!("{error}"));
+            }
+            return;
+        }
         // Each family finds the caches as those before it left them. So all up to the last one that is
         // wanted run, and a row's figures do not depend on the filter.
         let wanted = |family: &Family| self.reporter.wants_family(family);
@@ -123,6 +136,14 @@ impl Session {
             }
             left -= usize::from(wanted(&family));
             self.family(&family, scratch, &mut table);
+        }
+    }
+
+    const fn rows(&self) -> Rows<'_> {
+        Rows {
+            meter: &self.meter,
+            reporter: &self.reporter,
+            seed: self.seed,
         }
     }
 
@@ -169,14 +190,9 @@ impl Session {
     fn family(&self, family: &Family, scratch: &mut Scratch, table: &mut [Slot]) {
         let name = &*family.name;
         self.reporter.send(&Record::Begin { name });
-        clear(scratch);
-        let (meter, reporter, seed) = (&self.meter, &self.reporter, self.seed);
-        let rows = Rows {
-            meter,
-            reporter,
-            seed,
-        };
-        match rows.kernel(family, scratch, table) {
+        scratch.clear();
+        let reporter = &self.reporter;
+        match self.rows().kernel(family, scratch, table) {
             Ok(()) => reporter.family(name, family.work.operations(), &scratch.samples),
             Err(error @ WorkError::TooLittleMemory { .. }) => {
                 reporter.excluded(name, format_args!("{error}"));
@@ -198,7 +214,7 @@ impl Session {
             return;
         }
         self.reporter.send(&Record::Begin { name: &family });
-        clear(scratch);
+        scratch.clear();
         let mut entries = match Table::new(trace.slots, replay::Entry::Empty) {
             Ok(entries) => entries,
             Err(error) => {
@@ -247,13 +263,6 @@ impl Session {
         );
         reporter.value(format_args!("{family}/total"), spent, "instructions");
     }
-}
-
-fn clear(scratch: &mut Scratch) {
-    scratch
-        .samples
-        .iter_mut()
-        .for_each(crate::samples::Samples::clear);
 }
 
 /// The traces behind the image: name and bytes.

@@ -23,6 +23,13 @@ pub struct Scratch {
     pub order: [u16; BATCH],
 }
 
+impl Scratch {
+    /// Forgets all samples.
+    pub fn clear(&mut self) {
+        self.samples.iter_mut().for_each(Samples::clear);
+    }
+}
+
 struct Once {
     taken: AtomicBool,
     scratch: UnsafeCell<Scratch>,

@@ -8,7 +8,7 @@ use crate::meter::{Meter, Sample};
 use crate::ops::Ops;
 use crate::plan::Operation;
 use crate::samples::Samples;
-use crate::workload::Subject;
+use crate::workload::{Count, Subject};
 
 /// Runs `ops` and keeps their samples.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ impl<'a> Timed<'a> {
         self.refused_frees
     }
 
-    /// Whether an allocation searches a list.
-    pub const fn searches_a_list(&self) -> bool {
-        self.ops.searches
+    /// How many operations fragment the memory of what it runs.
+    pub const fn fragment(&self) -> Count {
+        self.ops.fragment
     }
 
     /// Forgets the first operations, when those that prepare memory are over.

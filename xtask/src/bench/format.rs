@@ -1,5 +1,6 @@
 //! A report as text for people, as JSON and as CSV for programs.
 
+use super::peers;
 use super::report::{Report, Row};
 use std::fmt::Write;
 
@@ -66,6 +67,15 @@ fn text(report: &Report) -> String {
         .flat_map(|line| [line.trim_end(), "\n"])
         .collect();
     values(report, &mut text);
+    let line_up = peers::text(report);
+    if !line_up.is_empty() {
+        let names: Vec<String> = report
+            .peers
+            .iter()
+            .map(|peer| format!("{} {}", peer.name, peer.version))
+            .collect();
+        let _ = write!(text, "\nbeside {}:\n{line_up}", names.join(", "));
+    }
     if !report.excluded.is_empty() {
         text.push('\n');
     }
@@ -108,7 +118,11 @@ fn header(report: &Report) -> String {
 
 /// Rows with the same front stand together; each trace is a group of its own.
 fn group_of(name: &str) -> &str {
-    let words = if name.starts_with("trace/") { 2 } else { 1 };
+    let words = if name.starts_with("trace/") || name.starts_with("peer/") {
+        2
+    } else {
+        1
+    };
     let end = name
         .match_indices('/')
         .nth(words - 1)
@@ -227,6 +241,7 @@ mod tests {
                 ..Provenance::default()
             },
             overhead: 5,
+            peers: Vec::new(),
             rows: vec![
                 row("kmalloc/8/alloc", 25, 21.0),
                 row("mixed/toggle/free", 1_234_567, 1021.5),
@@ -264,8 +279,8 @@ mod tests {
         let json = Format::Json.write(&report()).unwrap();
         let fields = [
             "schema", "unit", "machine", "cpu", "mem", "smp", "seed", "rustc", "qemu", "commit",
-            "overhead", "rows", "name", "n", "cold", "min", "p50", "p90", "p99", "p999", "max",
-            "mean", "values", "name", "value", "unit", "excluded", "name", "why",
+            "overhead", "peers", "rows", "name", "n", "cold", "min", "p50", "p90", "p99", "p999",
+            "max", "mean", "values", "name", "value", "unit", "excluded", "name", "why",
         ];
         let mut rest = json.as_str();
         for field in fields {

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: boots the instrument, gathers what it measured, writes the report.
 //!
-//! The rows that need no trace are measured in one boot, and each trace in one of its own. So no trace
-//! changes another row's figures (not even those of boot, which reads what comes behind the image),
-//! and each machine is as large as its trace needs.
+//! Our own rows are measured in one boot, those of other allocators in a second one, and each trace in
+//! one of its own. So none of them changes another row's figures (not even those of boot, which reads
+//! what comes behind the image), and each machine is as large as its trace needs.
 //!
 //! The report alone goes to standard output; everything else goes to standard error. Nothing in a
 //! report depends on the time of day or on how fast the host is.
@@ -11,6 +11,7 @@ pub mod collect;
 pub mod exact;
 pub mod format;
 pub mod memory;
+pub mod peers;
 pub mod provenance;
 pub mod report;
 pub mod trace;
@@ -71,6 +72,9 @@ pub struct Args {
     /// Leave out the traces that ship with Tessera
     #[arg(long)]
     pub no_default_traces: bool,
+    /// Measure these allocators beside ours, in the same image: `all`, or names between commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub peers: Vec<String>,
     /// Measure the hardened tier, which names a wrong free at once
     #[arg(long)]
     pub hardened: bool,
@@ -118,8 +122,10 @@ pub fn command(args: &Args) -> Result<u8> {
 }
 
 fn build(args: &Args) -> Result<Image> {
-    let features: &[&str] = if args.hardened { &["hardened"] } else { &[] };
-    image::build("bench", Target::Bin("bench"), features)
+    let peers = peers::features(&args.peers)?;
+    let hardened = args.hardened.then_some("hardened").into_iter();
+    let features: Vec<&str> = hardened.chain(peers.iter().map(String::as_str)).collect();
+    image::build("bench", Target::Bin("bench"), &features)
 }
 
 /// The traces that the filter leaves, each under a name of its own.
@@ -200,19 +206,19 @@ fn list(args: &Args, image: &Image, traces: &[Loaded]) -> Result<String> {
 fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Report> {
     let bytes = image.flat("", &[])?.len() as u64;
     // Every machine is sized before the first boots.
-    let rows: &[&[Loaded]] = if args.filter.split('/').next() == Some("trace") {
-        &[]
-    } else {
-        &[&[]]
-    };
-    let boots = rows.iter().copied().chain(traces.chunks(1));
-    let boots = boots.map(|traces| Ok((traces, sized(&args.machine, bytes, traces)?)));
-    let boots = boots.collect::<Result<Vec<(&[Loaded], MachineArgs)>>>()?;
+    let front = args.filter.split('/').next().unwrap_or_default();
+    let rows = (!matches!(front, "trace" | "peer")).then_some(("bench", &[][..]));
+    let line_up = !args.peers.is_empty() && front != "trace";
+    let line_up = line_up.then_some(("peers", &[][..]));
+    let replays = traces.chunks(1).map(|trace| ("replay", trace));
+    let boots = rows.into_iter().chain(line_up).chain(replays);
+    let boots =
+        boots.map(|(command, traces)| Ok((command, traces, sized(&args.machine, bytes, traces)?)));
+    let boots = boots.collect::<Result<Vec<(&str, &[Loaded], MachineArgs)>>>()?;
     let progress = ProgressBar::new(0).with_style(style());
     let (mut rows, mut values, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
     let mut header = None::<Header>;
-    for (traces, machine) in &boots {
-        let command = if traces.is_empty() { "bench" } else { "replay" };
+    for (command, traces, machine) in &boots {
         let collector = boot(args, image, machine, command, traces, &progress)?;
         let found = collector.check()?;
         if let Some(first) = &header {
@@ -237,6 +243,7 @@ fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Report> {
         unit: "instructions",
         provenance,
         overhead,
+        peers: peers::of(&peers::features(&args.peers)?)?,
         rows,
         values,
         excluded,

@@ -1,5 +1,6 @@
 //! What a bench run found, as data: the same for every format.
 
+use super::peers::Peer;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use wire::histogram;
@@ -19,6 +20,8 @@ pub struct Report {
     pub provenance: Provenance,
     /// What an empty measurement read; subtracted everywhere.
     pub overhead: u64,
+    /// The crates that were measured beside ours.
+    pub peers: Vec<Peer>,
     /// The rows, in the order measured.
     pub rows: Vec<Row>,
     /// Figures that are no latencies.

@@ -10,6 +10,7 @@ const LISTED: &[&str] = &[
     "bench/src/heap.rs",
     "bench/src/meter.rs",
     "bench/src/ops.rs",
+    "bench/src/peers.rs",
     "bench/src/reserve.rs",
     "bench/src/scratch.rs",
     "bench/src/subject.rs",

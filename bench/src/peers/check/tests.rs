@@ -1,0 +1,132 @@
+//! That sound allocators pass and each kind of unsound one is named.
+
+use super::*;
+use crate::peers::{ARENA_BYTES, Visitor, visit};
+use crate::workload::MIXED_SLOTS;
+use std::alloc;
+
+/// Host memory of the arena's size and alignment.
+struct Arena(NonNull<u8>);
+
+impl Arena {
+    const LAYOUT: Layout = match Layout::from_size_align(ARENA_BYTES, ARENA_BYTES) {
+        Ok(layout) => layout,
+        Err(_) => panic!("no layout"),
+    };
+
+    fn new() -> Self {
+        // SAFETY: the layout has a size.
+        let memory = unsafe { alloc::alloc(Self::LAYOUT) };
+        Self(NonNull::new(memory).expect("host memory"))
+    }
+
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.0, ARENA_BYTES)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: `new` allocated it with this layout, and no allocator on it is left.
+        unsafe { alloc::dealloc(self.0.as_ptr(), Self::LAYOUT) }
+    }
+}
+
+/// Objects one behind the other; nothing is ever used again. `AT` says what it does wrong.
+struct Bump<const AT: u8> {
+    next: usize,
+    end: usize,
+}
+
+const SOUND: u8 = 0;
+const OVERLAPS: u8 = 1;
+const MISALIGNS: u8 = 2;
+const STRAYS: u8 = 3;
+const SMALL: u8 = 4;
+
+impl<const AT: u8> ObjectAllocator for Bump<AT> {
+    const NAME: &'static str = "bump";
+    const EMPTY: Self = Self { next: 0, end: 0 };
+
+    unsafe fn add(&mut self, arena: NonNull<[u8]>) {
+        self.next = arena.cast::<u8>().as_ptr().expose_provenance();
+        self.end = self.next + if AT == SMALL { 4096 } else { arena.len() };
+        if AT == STRAYS {
+            self.next -= 4096;
+        }
+    }
+
+    fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let start = self.next.next_multiple_of(layout.align());
+        let end = start + layout.size();
+        if end > self.end {
+            return None;
+        }
+        self.next = end - usize::from(AT == OVERLAPS && layout.size() > 4000) * 8;
+        let start = start + usize::from(AT == MISALIGNS && layout.align() > 8) * 8;
+        NonNull::new(core::ptr::with_exposed_provenance_mut(start))
+    }
+
+    unsafe fn dealloc(&mut self, _: NonNull<u8>, _: Layout) {}
+}
+
+fn checked<A: ObjectAllocator>() -> Result<(), Flaw> {
+    let arena = Arena::new();
+    let mut allocator = Box::new(A::EMPTY);
+    // SAFETY: the arena outlives the allocator, which stays in its box.
+    unsafe { allocator.add(arena.bytes()) };
+    check(&mut *allocator, arena.bytes(), &mut [None; MIXED_SLOTS])
+}
+
+#[test]
+fn each_flaw_is_named_and_a_sound_allocator_has_none() {
+    let flaws = [
+        checked::<Bump<OVERLAPS>>(),
+        checked::<Bump<MISALIGNS>>(),
+        checked::<Bump<STRAYS>>(),
+        checked::<Bump<SMALL>>(),
+    ];
+    assert!(
+        matches!(
+            flaws,
+            [
+                Err(Flaw::Overwritten { .. }),
+                Err(Flaw::Misaligned {
+                    align_bytes: 64,
+                    ..
+                }),
+                Err(Flaw::Outside { .. }),
+                Err(Flaw::OutOfMemory { .. }),
+            ]
+        ),
+        "{flaws:?}"
+    );
+    // It never uses anything again, and has enough for one alignment at least.
+    assert!(!matches!(
+        checked::<Bump<SOUND>>(),
+        Err(Flaw::Overwritten { .. } | Flaw::Misaligned { .. } | Flaw::Outside { .. })
+    ));
+}
+
+/// What `embedded-alloc` masks interrupts with on a machine: each heap here has one thread to itself.
+struct OneThread;
+critical_section::set_impl!(OneThread);
+
+// SAFETY: no two threads of these tests use the same heap.
+unsafe impl critical_section::Impl for OneThread {
+    unsafe fn acquire() -> critical_section::RawRestoreState {
+        critical_section::RawRestoreState::default()
+    }
+    unsafe fn release(_: critical_section::RawRestoreState) {}
+}
+
+#[test]
+fn every_allocator_of_the_line_up_passes_on_the_host() {
+    struct All;
+    impl Visitor for All {
+        fn visit<A: ObjectAllocator>(&mut self) {
+            assert_eq!(checked::<A>(), Ok(()), "{}", A::NAME);
+        }
+    }
+    visit(&mut All);
+}
