@@ -158,7 +158,7 @@ pub(super) fn hand_over(board: &Board<'_>) {
     let free = free_ranges(&heap).unwrap_or_else(|error| stop(format_args!("{error}")));
     let ranges = free.iter().map(|&(start, end)| start..end);
     // SAFETY: the free ranges are memory that nobody uses, covered by the linear map.
-    unsafe { frames::init(LinearMap::kernel(), table, span.start, &limits, ranges) };
+    unsafe { frames::init(LinearMap::kernel(), table, &limits, ranges) };
     drop(free);
     release(&heap.finish());
     kernel_space::set_source(crate::vm::frames::TABLES);

@@ -198,6 +198,14 @@ impl Order {
         #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
         Self::new(orders.trailing_zeros() as u8)
     }
+    /// The highest order whose bit is set in `orders`, below bit 11, if one is.
+    pub const fn highest_of(orders: u32) -> Option<Self> {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 31")]
+        match orders.checked_ilog2() {
+            Some(order) => Self::new(order as u8),
+            None => None,
+        }
+    }
     /// The next larger one.
     pub const fn larger(self) -> Option<Self> {
         Self::new(self.0 + 1)

@@ -5,8 +5,9 @@
 )]
 
 use super::addr::{LinearMap, Order, Pfn, VirtAddr};
-use super::frame::Frame;
+use super::frame::{Frame, Table};
 use super::frames::Frames;
+use super::pageblock::{self, Pageblock};
 use super::zone::ZoneLimits;
 use core::{alloc::Layout, ops::Range, ptr::NonNull};
 use std::{alloc, vec::Vec};
@@ -16,7 +17,9 @@ pub(crate) struct Arena {
     memory: NonNull<u8>,
     layout: Layout,
     table: Vec<Frame>,
+    pageblocks: Vec<Pageblock>,
     first: Pfn,
+    frames: u32,
 }
 
 impl Arena {
@@ -31,18 +34,21 @@ impl Arena {
         // SAFETY: it was allocated with this size just now.
         unsafe { memory.write_bytes(0xa5, bytes) };
         let _exposed = memory.as_ptr().expose_provenance();
+        let entries = frames.next_multiple_of(Order::MAX.frames());
+        let pageblocks = entries / pageblock::FRAMES;
         Self {
             memory,
             layout,
-            table: (0..frames).map(|_| Frame::default()).collect(),
+            table: (0..entries).map(Frame::garbage).collect(),
+            pageblocks: (0..pageblocks).map(|_| Pageblock::new()).collect(),
             first,
+            frames,
         }
     }
 
     /// All its frames.
     pub(crate) fn span(&self) -> Range<Pfn> {
-        let frames = u32::try_from(self.table.len()).unwrap();
-        self.first..self.first.offset(frames)
+        self.first..self.first.offset(self.frames)
     }
 
     /// A frame allocator that owns `ranges` of the arena.
@@ -50,9 +56,13 @@ impl Arena {
         let start = VirtAddr::from_ptr(self.memory.as_ptr());
         let base = start.get().wrapping_sub(self.first.address().get());
         let linear = LinearMap::at(VirtAddr::new(base));
+        for pageblock in &mut self.pageblocks {
+            *pageblock = Pageblock::new();
+        }
+        let table = Table::new(&self.table, &self.pageblocks, self.first);
         // SAFETY: the arena is writable, is mapped there, and outlives the allocator, which borrows
         // it exclusively.
-        let frames = unsafe { Frames::new(linear, &mut self.table, self.first, limits) };
+        let frames = unsafe { Frames::new(linear, table, limits) };
         for range in ranges {
             frames.add(range.clone());
         }

@@ -9,120 +9,84 @@
 //! frame      0   1   2   3 │ 4   5 │ 6 │ 7
 //!            └─ allocated ─┘ └free─┘  a   f
 //!
-//! lists      order 0: 7      order 1: 4      order 2: empty      available = 0b011
+//! row of lists    unmovable    order 0: 7    order 1: 4    …    available = 0b011
+//! (one a type)    movable      …                       order 9, 10: whole free pageblocks
+//! untouched       [0x40000, 64 largest blocks] ⇄ …
 //! ```
 //!
-//! A block is known by its first frame, whose [`Frame`](super::frame::Frame) holds its order and, while it is free, its
-//! neighbours on the list, as frame numbers. There are no pointers here, and so no `unsafe`: memory
-//! being allocated is never touched.
+//! A block is known by its first frame, whose [`Frame`](super::frame::Frame) holds its order and, while
+//! it is free, its list and its neighbours there, as frame numbers. There are no pointers here, and so no
+//! `unsafe`: memory being allocated is never touched.
+//!
+//! Each [pageblock](super::pageblock) serves one migrate type, so that what cannot move gathers in few
+//! of them. A pageblock that is free altogether serves whoever comes first. A request whose type has
+//! nothing left takes from another's largest block; if that is half a pageblock or more it
+//! claims the pageblock, by its byte alone: free blocks of it that stand on the former type's lists move
+//! when an allocation comes upon them, a few at a time.
+//!
+//! Memory that was never used lies in ranges of largest blocks; their entries in the frame table are
+//! not even written. Adding a range costs the same whatever its length.
 //!
 //! # Invariants
 //!
-//! 1. Every managed frame is in exactly one block, free or not.
+//! 1. Every managed frame is in exactly one block, free or not, or in a range of untouched memory.
 //! 2. A block of order *n* starts at a multiple of 2ⁿ frames.
-//! 3. Two buddies of one order are never both free: `free` merges them before it returns.
-//! 4. The free-frame count equals the sum over the lists, and list *n* holds exactly the free blocks
-//!    of order *n*.
+//! 3. Two buddies of one order are never both free, unless they are pageblocks of different special
+//!    types: `free` merges them before it returns.
+//! 4. The free-frame count equals the sum over lists and untouched ranges, and list *n* of a row holds
+//!    free blocks of order *n* alone, which name the row.
 //! 5. Entries inside a block are zero, unless the block's owner (a slab) marks them.
+//! 6. A pageblock is free as a whole, or inside such a block: its type is movable, CMA or isolated. A
+//!    block smaller than a pageblock lies in one all of whose entries are valid.
 //!
-//! [`validate`](Buddy::validate) checks all five.
+//! [`validate`](Buddy::validate) checks all six.
 //!
 //! # Cost
 //!
 //! `alloc` finds its list by one bit scan and splits at most ten times; `free` merges at most ten
-//! times. Each step touches two entries; no step depends on a block's size.
+//! times. Each step touches two entries; no step depends on a block's size. The first split of a
+//! pageblock zeroes its 512 entries, 8 KiB, by cache lines.
 //!
 //! # Locking
 //!
 //! None. The zone's lock wraps the whole allocator; see [`mm`](super) for the order of locks.
 
-use super::addr::{Order, Pfn};
-use super::frame::{self, Kind, List, Table};
-use core::{fmt, ops::Range};
+mod fallback;
+mod growth;
+mod ranges;
+mod validate;
 
-/// Why a frame could not be allocated or freed. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// No free block is large enough. Ask for less, or free something.
-    OutOfMemory {
-        /// The order asked for.
-        order: Order,
-        /// Frames still free, in smaller blocks or in zones that the flags exclude.
-        free_frames: u32,
-    },
-    /// Nobody has given the kernel its frames yet.
-    NotReady,
-    /// The frame belongs to no memory that was given to the allocator.
-    NotManaged(Pfn),
-    /// The frame cannot start a block of the order given to `free`.
-    Misaligned {
-        /// The frame given to `free`.
-        pfn: Pfn,
-        /// The order given to `free`.
-        order: Order,
-    },
-    /// The frame lies inside an allocated block and does not start it.
-    NotAHead {
-        /// The frame given to `free`.
-        pfn: Pfn,
-        /// The block's first frame.
-        head: Pfn,
-    },
-    /// The block was allocated with another order.
-    WrongOrder {
-        /// The frame given to `free`.
-        pfn: Pfn,
-        /// The order given to `free`.
-        given: Order,
-        /// The block's.
-        actual: Order,
-    },
-    /// The block is free already.
-    DoubleFree(Pfn),
-    /// The block belongs to a slab cache or is a kmalloc object, and must be freed there.
-    InUse(Pfn),
+use super::addr::{Order, Pfn};
+use super::frame::{Kind, List, Table};
+use super::frame_error::FrameError;
+use super::pageblock::{self, MigrateType, State};
+use super::zeroing;
+use core::ops::Range;
+
+pub use validate::Violation;
+
+/// Most blocks that one allocation moves to the list of the type that claimed their pageblock.
+const MOVES: usize = 4;
+/// The orders of blocks that are whole pageblocks.
+const WHOLE: u32 = 1 << Order::MAX.get() | 1 << pageblock::ORDER.get();
+
+/// The free blocks of one migrate type.
+#[derive(Debug)]
+struct Row {
+    lists: [List; Order::COUNT],
+    blocks: [u32; Order::COUNT],
+    /// Bit *n* is set while list *n* is not empty.
+    available: u32,
 }
 
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfMemory { order, free_frames } => {
-                let frames = order.frames();
-                write!(
-                    f,
-                    "no free block of {frames} frames; {free_frames} frames are free"
-                )
-            }
-            Self::NotReady => write!(f, "the frame allocator is not set up yet"),
-            Self::NotManaged(pfn) => write!(f, "frame {pfn:#x} is not managed"),
-            Self::Misaligned { pfn, order } => {
-                write!(f, "frame {pfn:#x} cannot start {} frames", order.frames())
-            }
-            Self::NotAHead { pfn, head } => {
-                write!(f, "frame {pfn:#x} is inside the block at {head:#x}")
-            }
-            Self::WrongOrder { pfn, given, actual } => write!(
-                f,
-                "frame {pfn:#x} starts a block of order {}, not {}",
-                actual.get(),
-                given.get()
-            ),
-            Self::DoubleFree(pfn) => write!(f, "double free of frame {pfn:#x}"),
-            Self::InUse(pfn) => write!(f, "frame {pfn:#x} belongs to kmalloc or a slab cache"),
+impl Row {
+    const fn new() -> Self {
+        Self {
+            lists: [const { List::new() }; Order::COUNT],
+            blocks: [0; Order::COUNT],
+            available: 0,
         }
     }
-}
-
-impl core::error::Error for FrameError {}
-
-/// A broken invariant, by its number in the module's documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The invariant.
-    pub invariant: u8,
-    /// Where it was found broken.
-    pub pfn: Pfn,
 }
 
 /// The allocator of one zone.
@@ -130,33 +94,39 @@ pub struct Violation {
 pub struct Buddy<'t> {
     table: Table<'t>,
     span: Range<Pfn>,
-    lists: [List; Order::COUNT],
-    blocks: [u32; Order::COUNT],
-    /// Bit *n* is set while list *n* is not empty.
-    available: u32,
+    class: u8,
+    rows: [Row; MigrateType::COUNT],
+    untouched: List,
+    untouched_frames: u32,
     managed: u32,
     free: u32,
+    /// Of `free`, those in CMA pageblocks.
+    cma: u32,
+    /// Free as well, but in isolated pageblocks, and not in `free`.
+    isolated: u32,
     lowest_free: u32,
+    claimed: u32,
 }
 
 impl<'t> Buddy<'t> {
-    /// An allocator for frames of `span`, none of which it has yet. `table` covers the span.
-    pub const fn new(table: Table<'t>, span: Range<Pfn>) -> Self {
+    /// An allocator for frames of `span`, none of which it has yet. `table` covers the span, which
+    /// consists of whole blocks of the largest order; its pageblocks will be marked with `class`.
+    pub const fn new(table: Table<'t>, span: Range<Pfn>, class: u8) -> Self {
+        assert!(span.start.is_aligned_to(Order::MAX) && span.end.is_aligned_to(Order::MAX));
         Self {
             table,
             span,
-            lists: [const { List::new() }; Order::COUNT],
-            blocks: [0; Order::COUNT],
-            available: 0,
+            class,
+            rows: [const { Row::new() }; MigrateType::COUNT],
+            untouched: List::new(),
+            untouched_frames: 0,
             managed: 0,
             free: 0,
+            cma: 0,
+            isolated: 0,
             lowest_free: 0,
+            claimed: 0,
         }
-    }
-
-    /// The frames it may hold.
-    pub fn span(&self) -> Range<Pfn> {
-        self.span.clone()
     }
 
     /// Frames that were given to it.
@@ -164,9 +134,19 @@ impl<'t> Buddy<'t> {
         self.managed
     }
 
-    /// Frames that are free.
+    /// Frames that are free and to be had.
     pub const fn free_frames(&self) -> u32 {
         self.free
+    }
+
+    /// Of the free frames, those in CMA pageblocks.
+    pub const fn cma_frames(&self) -> u32 {
+        self.cma
+    }
+
+    /// Frames that are free and isolated.
+    pub const fn isolated_frames(&self) -> u32 {
+        self.isolated
     }
 
     /// The fewest frames that were ever free since memory was last added.
@@ -174,52 +154,92 @@ impl<'t> Buddy<'t> {
         self.lowest_free
     }
 
-    /// Free blocks by order.
-    pub const fn free_blocks(&self) -> [u32; Order::COUNT] {
-        self.blocks
+    /// Pageblocks that one type took from another.
+    pub const fn claimed_pageblocks(&self) -> u32 {
+        self.claimed
     }
 
-    /// Takes over the frames of `range`, which lie in the span, are nobody's, and were never given
-    /// before. The cost grows with the number of largest blocks in it.
-    pub fn add(&mut self, range: Range<Pfn>) {
-        assert!(
-            self.span.start <= range.start && range.end <= self.span.end,
-            "frames {range:?} outside the zone {:?}",
-            self.span
-        );
-        let mut pfn = range.start;
-        while pfn < range.end {
-            let left = frame::count(&(pfn..range.end));
-            let order = Order::largest_at(pfn, left);
-            self.managed += order.frames();
-            self.free += order.frames();
-            self.insert_merged(pfn, order);
-            pfn = pfn.offset(order.frames());
+    /// Free blocks on the lists of `migrate`, by order; untouched memory counts as movable.
+    pub fn free_blocks(&self, migrate: MigrateType) -> [u32; Order::COUNT] {
+        let mut blocks = self.rows[migrate.index()].blocks;
+        if migrate == MigrateType::Movable {
+            blocks[Order::MAX.index()] += self.untouched_frames / Order::MAX.frames();
         }
-        self.lowest_free = self.free;
+        blocks
     }
 
-    /// Takes a block of `order`.
-    ///
-    /// # Errors
-    ///
-    /// [`FrameError::OutOfMemory`].
-    pub fn alloc(&mut self, order: Order) -> Result<Pfn, FrameError> {
-        let large_enough = self.available >> order.get() << order.get();
-        let Some(mut found) = Order::lowest_of(large_enough) else {
-            let free_frames = self.free;
-            return Err(FrameError::OutOfMemory { order, free_frames });
+    /// Takes a block of `order` for `migrate`, if more than `reserve` frames stay free. CMA memory
+    /// counts, and is given, for movable requests alone.
+    pub fn alloc(&mut self, order: Order, migrate: MigrateType, reserve: u32) -> Option<Pfn> {
+        let usable = match migrate {
+            MigrateType::Movable => self.free,
+            _ => self.free - self.cma,
         };
-        let pfn = self.lists[found.index()].first().expect("its bit is set");
-        self.unlink(pfn, found);
-        while let Some(half) = found.smaller().filter(|half| *half >= order) {
-            self.link(pfn.offset(half.frames()), half);
-            found = half;
+        if usable < order.frames() + reserve {
+            return None;
         }
+        let pfn = match self.take(order, migrate) {
+            Some(pfn) => pfn,
+            None => self.take_elsewhere(order, migrate)?,
+        };
         self.table.at(pfn).set_head(Kind::Allocated, order);
         self.free -= order.frames();
         self.lowest_free = self.lowest_free.min(self.free);
-        Ok(pfn)
+        Some(pfn)
+    }
+
+    /// Takes a block off the lists of `migrate`, or a pageblock that is free altogether.
+    fn take(&mut self, order: Order, migrate: MigrateType) -> Option<Pfn> {
+        let mut moves = 0;
+        loop {
+            let whole = self.rows[MigrateType::Movable.index()].available & WHOLE;
+            let available = self.rows[migrate.index()].available | whole;
+            let found = Order::lowest_of(available >> order.get() << order.get())?;
+            if found >= pageblock::ORDER {
+                let pfn = self.pop(found, MigrateType::Movable);
+                self.carve(pfn, found, order, migrate);
+                return Some(pfn);
+            }
+            let pfn = self.pop(found, migrate);
+            let owner = self.table.pageblock(pfn).state().migrate_type();
+            if owner == migrate || moves == MOVES {
+                self.split(pfn, found, order, owner);
+                return Some(pfn);
+            }
+            self.link(pfn, found, owner);
+            moves += 1;
+        }
+    }
+
+    /// Cuts a free block of whole pageblocks, on no list, down to `order`, for `migrate`.
+    fn carve(&mut self, pfn: Pfn, mut found: Order, order: Order, migrate: MigrateType) {
+        if found > pageblock::ORDER && order < found {
+            found = pageblock::ORDER;
+            self.link(pfn.offset(pageblock::FRAMES), found, whole(migrate));
+        }
+        if order < pageblock::ORDER {
+            self.open(pfn, migrate);
+            self.split(pfn, found, order, migrate);
+        }
+    }
+
+    /// Makes all entries of a pageblock valid and gives it to `migrate`.
+    fn open(&self, pfn: Pfn, migrate: MigrateType) {
+        let pageblock = self.table.pageblock(pfn);
+        let state = pageblock.state();
+        if !state.has_entries() {
+            zeroing::clear_entries(self.table.entries(pfn));
+        }
+        pageblock.set(state.with_entries().with_type(migrate));
+    }
+
+    /// Cuts a free block on no list down to `order`; the rest goes to the lists of `migrate`.
+    fn split(&mut self, pfn: Pfn, found: Order, order: Order, migrate: MigrateType) {
+        let mut cut = found;
+        while let Some(half) = cut.smaller().filter(|half| *half >= order) {
+            self.link(pfn.offset(half.frames()), half, migrate);
+            cut = half;
+        }
     }
 
     /// Gives back a block with the order it was allocated with.
@@ -229,18 +249,97 @@ impl<'t> Buddy<'t> {
     /// All but [`FrameError::OutOfMemory`] and [`FrameError::NotReady`]: the block was not allocated
     /// here like this.
     pub fn free(&mut self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
-        if !self.span.contains(&pfn) {
-            return Err(FrameError::NotManaged(pfn));
-        }
+        let state = self.table.state(pfn);
+        let Some(state) = state.filter(|state| state.knows(pfn)) else {
+            return Err(self.why_not_known(pfn));
+        };
         if !self.table.at(pfn).is_head(Kind::Allocated, order) {
             return Err(self.why_not(pfn, order));
         }
-        self.free += order.frames();
-        self.insert_merged(pfn, order);
+        let migrate = state.migrate_type();
+        match migrate {
+            MigrateType::Isolated => self.isolated += order.frames(),
+            MigrateType::Cma => {
+                self.free += order.frames();
+                self.cma += order.frames();
+            }
+            _ => self.free += order.frames(),
+        }
+        self.insert_merged(pfn, order, migrate);
         Ok(())
     }
 
-    /// Why `pfn`, in the span, cannot be freed as a block of `order`.
+    /// Merges a block of pageblocks of `migrate`, whose entry may say anything, with its free buddies
+    /// and puts it on a list.
+    fn insert_merged(&mut self, mut pfn: Pfn, mut order: Order, mut migrate: MigrateType) {
+        while order < pageblock::ORDER {
+            let buddy = Pfn::new(pfn.get() ^ order.frames());
+            let entry = self.table.at(buddy);
+            let Some(list) = entry.free_of(order) else {
+                return self.link(pfn, order, migrate);
+            };
+            self.unlink(buddy, order, list);
+            entry.clear();
+            self.table.at(pfn).clear();
+            pfn = pfn.min(buddy);
+            order = order.larger().expect("below a pageblock's");
+        }
+        let state = self.table.pageblock(pfn).state();
+        if migrate.is_ordinary() && migrate != MigrateType::Movable {
+            migrate = MigrateType::Movable;
+            self.table.pageblock(pfn).set(state.with_type(migrate));
+        }
+        if order == pageblock::ORDER && self.take_buddy_pageblock(pfn, state.with_type(migrate)) {
+            self.table.at(pfn).clear();
+            pfn = Pfn::new(pfn.get() & !(Order::MAX.frames() - 1));
+            order = Order::MAX;
+        }
+        self.link(pfn, order, migrate);
+    }
+
+    /// Takes the other half of the largest block that the pageblock of `pfn`, in `state`, lies in off
+    /// its list, if it is there, and of the same kind.
+    fn take_buddy_pageblock(&mut self, pfn: Pfn, state: State) -> bool {
+        let buddy = Pfn::new(pfn.get() ^ pageblock::FRAMES);
+        if !state.merges_with(self.table.pageblock(buddy).state()) {
+            return false;
+        }
+        let entry = self.table.at(buddy);
+        let Some(list) = entry.free_of(pageblock::ORDER) else {
+            return false;
+        };
+        self.unlink(buddy, pageblock::ORDER, list);
+        entry.clear();
+        true
+    }
+
+    fn link(&mut self, pfn: Pfn, order: Order, migrate: MigrateType) {
+        self.table.at(pfn).set_free(order, migrate);
+        let row = &mut self.rows[migrate.index()];
+        row.lists[order.index()].push_front(&self.table, pfn);
+        row.blocks[order.index()] += 1;
+        row.available |= 1 << order.get();
+    }
+
+    fn unlink(&mut self, pfn: Pfn, order: Order, migrate: MigrateType) {
+        let row = &mut self.rows[migrate.index()];
+        let list = &mut row.lists[order.index()];
+        list.remove(&self.table, pfn);
+        row.blocks[order.index()] -= 1;
+        if list.first().is_none() {
+            row.available &= !(1 << order.get());
+        }
+    }
+
+    /// Takes the first block off a list that is not empty.
+    fn pop(&mut self, order: Order, migrate: MigrateType) -> Pfn {
+        let first = self.rows[migrate.index()].lists[order.index()].first();
+        let pfn = first.expect("its bit is set");
+        self.unlink(pfn, order, migrate);
+        pfn
+    }
+
+    /// Why `pfn`, in the span, whose entry is valid, cannot be freed as a block of `order`.
     #[cold]
     fn why_not(&self, pfn: Pfn, order: Order) -> FrameError {
         let head = self.table.at(pfn);
@@ -266,134 +365,37 @@ impl<'t> Buddy<'t> {
         }
     }
 
+    /// What `pfn`, whose entry is not valid, is: inside a block of whole pageblocks, or untouched.
+    #[cold]
+    fn why_not_known(&self, pfn: Pfn) -> FrameError {
+        match self.block_around(pfn) {
+            Some((Kind::Free, _)) => FrameError::DoubleFree(pfn),
+            Some((_, head)) => FrameError::NotAHead { pfn, head },
+            None if self.is_untouched(pfn) => FrameError::DoubleFree(pfn),
+            None => FrameError::NotManaged(pfn),
+        }
+    }
+
     /// The kind and the head of the block that `pfn` is in; `None` if it is in none.
     fn block_around(&self, pfn: Pfn) -> Option<(Kind, Pfn)> {
         let start_of = |order: Order| Pfn::new(pfn.get() & !(order.frames() - 1));
         let starts = Order::all().map(start_of);
-        let mut heads = starts.take_while(|start| self.span.contains(start));
-        let head = heads.find(|start| self.table.at(*start).kind() != Kind::None)?;
-        let frame = self.table.at(head);
+        let mut heads = starts.filter_map(|start| Some((start, self.table.find(start)?)));
+        let (head, frame) = heads.find(|(_, frame)| frame.kind() != Kind::None)?;
         (pfn < head.offset(frame.order().frames())).then_some((frame.kind(), head))
     }
 
     /// Whether `pfn` is in a free block.
     pub fn is_free_frame(&self, pfn: Pfn) -> bool {
-        matches!(self.block_around(pfn), Some((Kind::Free, _)))
+        matches!(self.block_around(pfn), Some((Kind::Free, _))) || self.is_untouched(pfn)
     }
+}
 
-    /// Merges a block, whose entry may say anything, with its free buddies and puts it on a list.
-    fn insert_merged(&mut self, mut pfn: Pfn, mut order: Order) {
-        while let Some(larger) = order.larger() {
-            let buddy = Pfn::new(pfn.get() ^ order.frames());
-            if !self.is_free(buddy, order) {
-                break;
-            }
-            self.unlink(buddy, order);
-            self.table.at(buddy).clear();
-            self.table.at(pfn).clear();
-            pfn = pfn.min(buddy);
-            order = larger;
-        }
-        self.link(pfn, order);
-    }
-
-    fn is_free(&self, pfn: Pfn, order: Order) -> bool {
-        self.span.contains(&pfn) && self.table.at(pfn).is_head(Kind::Free, order)
-    }
-
-    fn link(&mut self, pfn: Pfn, order: Order) {
-        self.table.at(pfn).set_head(Kind::Free, order);
-        self.lists[order.index()].push_front(&self.table, pfn);
-        self.blocks[order.index()] += 1;
-        self.available |= 1 << order.get();
-    }
-
-    fn unlink(&mut self, pfn: Pfn, order: Order) {
-        let list = &mut self.lists[order.index()];
-        list.remove(&self.table, pfn);
-        self.blocks[order.index()] -= 1;
-        if list.first().is_none() {
-            self.available &= !(1 << order.get());
-        }
-    }
-
-    /// Checks every invariant, entry by entry.
-    ///
-    /// # Errors
-    ///
-    /// The first one found broken.
-    pub fn validate(&self) -> Result<(), Violation> {
-        let mut free = 0;
-        for order in Order::all() {
-            free += self.validate_list(order)? * order.frames();
-        }
-        let broken = |invariant, pfn| Err(Violation { invariant, pfn });
-        if free != self.free || self.lowest_free > self.free {
-            return broken(4, self.span.start);
-        }
-        let (mut found, mut free, mut pfn) = (0, 0, self.span.start);
-        while pfn < self.span.end {
-            let head = self.table.at(pfn);
-            let order = match head.kind() {
-                Kind::None => {
-                    pfn = pfn.offset(1);
-                    continue;
-                }
-                Kind::SlabTail => return broken(5, pfn),
-                _ => head.order(),
-            };
-            self.validate_block(pfn, order)?;
-            found += order.frames();
-            if head.kind() == Kind::Free {
-                free += order.frames();
-            }
-            pfn = pfn.offset(order.frames());
-        }
-        if found != self.managed {
-            return broken(1, self.span.start);
-        }
-        if free != self.free {
-            return broken(4, self.span.start);
-        }
-        Ok(())
-    }
-
-    /// Blocks on the list of `order`.
-    fn validate_list(&self, order: Order) -> Result<u32, Violation> {
-        let mut blocks = 0;
-        for pfn in self.lists[order.index()].iter(&self.table) {
-            if !self.is_free(pfn, order) {
-                return Err(Violation { invariant: 4, pfn });
-            }
-            blocks += 1;
-        }
-        let pfn = self.span.start;
-        let bit = self.available >> order.get() & 1 == 1;
-        if blocks != self.blocks[order.index()] || bit != (blocks > 0) {
-            return Err(Violation { invariant: 4, pfn });
-        }
-        Ok(blocks)
-    }
-
-    fn validate_block(&self, pfn: Pfn, order: Order) -> Result<(), Violation> {
-        let broken = |invariant, pfn| Err(Violation { invariant, pfn });
-        let head = self.table.at(pfn);
-        if !pfn.is_aligned_to(order) || pfn.offset(order.frames()) > self.span.end {
-            return broken(2, pfn);
-        }
-        let buddy = Pfn::new(pfn.get() ^ order.frames());
-        if head.kind() == Kind::Free && order < Order::MAX && self.is_free(buddy, order) {
-            return broken(3, pfn);
-        }
-        for inside in (1..order.frames()).map(|i| pfn.offset(i)) {
-            let expected = match head.kind() {
-                Kind::Slab => Kind::SlabTail,
-                _ => Kind::None,
-            };
-            if self.table.at(inside).kind() != expected {
-                return broken(5, inside);
-            }
-        }
-        Ok(())
+/// The type of the row that a whole pageblock is listed in, which serves `migrate`.
+const fn whole(migrate: MigrateType) -> MigrateType {
+    if migrate.is_ordinary() {
+        MigrateType::Movable
+    } else {
+        migrate
     }
 }

@@ -10,11 +10,13 @@
 //! ```
 //!
 //! A block is known by its first frame, its head; the entries of the other frames are zero. Only
-//! slabs (at most eight frames) mark those too, so that any address inside leads to its cache.
+//! slabs (at most eight frames) mark those too, so that any address inside leads to its cache. The
+//! head of a free block says in bits 16 to 18 on which migrate type's list it is.
 //!
 //! # Invariants
 //!
-//! 1. A zeroed entry is valid: a frame that is nobody's, or that is inside a block.
+//! 1. A zeroed entry is valid: a frame that is nobody's, or that is inside a block. Which entries are
+//!    valid at all, their [pageblock](super::pageblock) says; [`Table::find`] honours it.
 //! 2. An entry changes only under the lock of the list that it is on, or by whoever owns the block.
 //!    Readers without the lock (a free asking "whose is this address?") see some former state; for a
 //!    block that is theirs it is the present one.
@@ -27,6 +29,7 @@
 //! 16 bytes for 4,096: 0.4 % of memory.
 
 use super::addr::{Order, Pfn};
+use super::pageblock::{self, MigrateType, Pageblock, State};
 use core::{
     ops::Range,
     sync::atomic::{
@@ -88,6 +91,7 @@ pub const fn slab_tag(cache: CacheId, order: Order) -> u32 {
     Kind::Slab as u32 | (order.get() as u32) << 8 | (cache.0 as u32) << 16
 }
 
+const TYPE_SHIFT: u32 = 16;
 const FREE_SHIFT: u32 = 32;
 const IN_USE_SHIFT: u32 = 42;
 /// Highest, so that one shift yields it.
@@ -116,10 +120,53 @@ impl Frame {
         Order::new(raw).unwrap_or(Order::MAX)
     }
 
+    /// The list's type, if it is the head of a free block of that order.
+    #[inline]
+    pub(super) fn free_of(&self, order: Order) -> Option<MigrateType> {
+        let found = self.head.load(Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "three bits are meant")]
+        let migrate = MigrateType::from_bits((found >> TYPE_SHIFT) as u8);
+        (found & 0xffff == head(Kind::Free, order)).then_some(migrate)
+    }
+
+    /// Makes it the head of a free block on a list of `migrate`.
+    #[inline]
+    pub(super) fn set_free(&self, order: Order, migrate: MigrateType) {
+        let list = (migrate as u64) << TYPE_SHIFT;
+        self.head.store(head(Kind::Free, order) | list, Relaxed);
+    }
+
+    /// The frames of a range that nobody touched, whose first frame this is.
+    pub(super) fn untouched_frames(&self) -> u32 {
+        (self.head.load(Relaxed) >> 32) as u32
+    }
+
+    /// Makes it the first frame of a range of `frames` that nobody touched.
+    pub(super) fn set_untouched(&self, frames: u32) {
+        self.head.store(u64::from(frames) << 32, Relaxed);
+    }
+
     /// Whether it is the head of a block of that kind and order.
     #[inline]
     pub fn is_head(&self, kind: Kind, order: Order) -> bool {
         self.head.load(Relaxed) == head(kind, order)
+    }
+
+    /// An entry of a table that nobody initialised: at worst it looks like what it is not.
+    #[cfg(test)]
+    pub(crate) fn garbage(number: u32) -> Self {
+        let orders = number % 11;
+        let head = match number % 4 {
+            0 => head(Kind::Free, Order::new(orders as u8 % 11).expect("below 11")),
+            1 => head(Kind::Allocated, Order::ZERO),
+            2 => Kind::Slab as u64 | 0x1234_0000,
+            _ => 0xa5a5_a5a5_a5a5_a5a5,
+        };
+        Self {
+            head: AtomicU64::new(head),
+            next: AtomicU32::new(number ^ 1),
+            prev: AtomicU32::new(number),
+        }
     }
 
     /// Makes it a frame of no state: not a head.
@@ -234,17 +281,26 @@ impl Link {
     }
 }
 
-/// The entries of a stretch of frames.
+/// The entries of a stretch of frames and of its pageblocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'t> {
     frames: &'t [Frame],
+    pageblocks: &'t [Pageblock],
     first: Pfn,
 }
 
 impl<'t> Table<'t> {
-    /// Entries for the frames from `first` on.
-    pub const fn new(frames: &'t [Frame], first: Pfn) -> Self {
-        Self { frames, first }
+    /// Entries for the frames from `first` on, whole blocks of the largest order. The frames' entries
+    /// may hold garbage; the pageblocks' are zero.
+    pub const fn new(frames: &'t [Frame], pageblocks: &'t [Pageblock], first: Pfn) -> Self {
+        let largest = Order::MAX.frames() as usize;
+        assert!(first.is_aligned_to(Order::MAX) && frames.len().is_multiple_of(largest));
+        assert!(pageblocks.len() * pageblock::FRAMES as usize == frames.len());
+        Self {
+            frames,
+            pageblocks,
+            first,
+        }
     }
 
     /// The frames it has entries for.
@@ -253,22 +309,42 @@ impl<'t> Table<'t> {
         self.first..self.first.offset(frames)
     }
 
-    /// The entries.
+    /// The entries, valid or not.
     pub const fn frames(&self) -> &'t [Frame] {
         self.frames
     }
 
-    /// The entry of `pfn`, or `None` outside the table.
+    /// What the pageblock of `pfn` says, or `None` outside the table.
+    #[inline]
+    pub fn state(&self, pfn: Pfn) -> Option<State> {
+        let index = pfn.get().wrapping_sub(self.first.get()) >> pageblock::ORDER.get();
+        self.pageblocks.get(index as usize).map(Pageblock::state)
+    }
+
+    /// The entry of `pfn`, or `None` outside the table and where no entry is valid.
     #[inline]
     pub fn find(&self, pfn: Pfn) -> Option<&'t Frame> {
-        self.frames
-            .get(pfn.get().wrapping_sub(self.first.get()) as usize)
+        self.state(pfn).filter(|state| state.knows(pfn))?;
+        Some(self.at(pfn))
     }
 
     /// The entry of `pfn`, which a list or a caller of this module says is there. Panics if not.
     #[inline]
     pub(super) fn at(&self, pfn: Pfn) -> &'t Frame {
         &self.frames[pfn.get().wrapping_sub(self.first.get()) as usize]
+    }
+
+    /// The byte of the pageblock of `pfn`, which is in the table.
+    #[inline]
+    pub(super) fn pageblock(&self, pfn: Pfn) -> &'t Pageblock {
+        let index = pfn.get().wrapping_sub(self.first.get()) >> pageblock::ORDER.get();
+        &self.pageblocks[index as usize]
+    }
+
+    /// The entries of the pageblock of `pfn`.
+    pub(super) fn entries(&self, pfn: Pfn) -> &'t [Frame] {
+        let start = (pfn.get() - self.first.get()) & !(pageblock::FRAMES - 1);
+        &self.frames[start as usize..][..pageblock::FRAMES as usize]
     }
 }
 

@@ -6,6 +6,7 @@
 //! frames::alloc(order, gfp) ─► NORMAL ─► DMA32 ─► DMA          first zone that has a block
 //!                                 └────────┴───────┴── zone lock ─ buddy ─┐
 //! table   [16 bytes for every frame between the lowest and the highest] ◄─┘  shared, never locked
+//!         [1 byte for every pageblock]
 //! ```
 //!
 //! Everything works on instances, so that tests have their own memory. The kernel has one, made by
@@ -25,17 +26,20 @@
 )]
 
 use super::addr::{LinearMap, Order, Pfn, PhysAddr, VirtAddr};
-use super::buddy::Violation;
+use super::buddy::{Buddy, Violation};
 use super::failures::Failures;
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
 use super::gfp::Gfp;
+use super::pageblock::{self, MigrateType, Pageblock};
 use super::warnings::Warnings;
+use super::zeroing;
 use super::zone::{Zone, ZoneKind, ZoneLimits, ZoneStatistics};
 use core::ops::Range;
+use core::ptr::NonNull;
 use spin::Once;
 
-pub use super::buddy::FrameError;
+pub use super::frame_error::FrameError;
 
 /// The allocator of all page frames.
 #[derive(Debug)]
@@ -43,30 +47,46 @@ pub struct Frames<'t> {
     linear: LinearMap,
     table: Table<'t>,
     zones: [Zone<'t>; ZoneKind::COUNT],
+    /// For each class (the two lowest bits of flags) the zone where a search begins.
+    first_zone: [u8; CLASSES],
     failures: Failures,
     warnings: Warnings,
     faults: FaultInjection,
 }
 
 impl<'t> Frames<'t> {
-    /// An allocator without memory. `table` has one zeroed entry for each frame from `first` on,
-    /// holes included.
+    /// An allocator without memory.
     ///
     /// # Safety
     ///
     /// Every frame that is [added](Self::add) is mapped writable by `linear` for as long as the
     /// value lives, and nobody uses it but those it is handed to.
-    pub unsafe fn new(
-        linear: LinearMap,
-        table: &'t mut [Frame],
-        first: Pfn,
-        limits: &ZoneLimits,
-    ) -> Self {
-        let table = Table::new(table, first);
+    pub unsafe fn new(linear: LinearMap, table: Table<'t>, limits: &ZoneLimits) -> Self {
+        let limits = limits.aligned();
+        let all = table.span();
+        let first_zone = [
+            Gfp::empty(),
+            Gfp::DMA,
+            Gfp::DMA32,
+            Gfp::DMA.union(Gfp::DMA32),
+        ];
+        let first_zone = first_zone.map(|gfp| {
+            let highest = ZoneKind::highest_for(gfp) as u8;
+            let has_frames =
+                |zone: &u8| !limits.span(ZoneKind::ALL[*zone as usize], &all).is_empty();
+            (0..=highest).rev().find(has_frames).unwrap_or(0)
+        });
+        let class_of = |kind: ZoneKind| {
+            let class = (0_u8..)
+                .zip(first_zone)
+                .find(|(_, zone)| *zone == kind as u8);
+            class.map_or(0, |(class, _)| class)
+        };
         Self {
             linear,
             table,
-            zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, limits)),
+            zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, &limits, class_of(kind))),
+            first_zone,
             failures: Failures::new(),
             warnings: Warnings::new(),
             faults: FaultInjection::new(),
@@ -75,13 +95,23 @@ impl<'t> Frames<'t> {
 
     /// Takes over the frames of `range`, which are in the table and were never given before.
     pub fn add(&self, range: Range<Pfn>) {
+        self.give(range, Buddy::add);
+    }
+
+    /// Takes over whole pageblocks of which only movable frames are handed out, until
+    /// [`alloc_contig`](Self::alloc_contig) wants them.
+    pub fn add_cma(&self, range: Range<Pfn>) {
+        self.give(range, Buddy::add_cma);
+    }
+
+    fn give(&self, range: Range<Pfn>, how: fn(&mut Buddy<'t>, Range<Pfn>)) {
         let span = self.table.span();
         assert!(
             span.start <= range.start && range.end <= span.end,
             "frames {range:?} outside the frame table {span:?}"
         );
         for zone in &self.zones {
-            zone.add(&range);
+            zone.add(&range, how);
         }
     }
 
@@ -91,20 +121,37 @@ impl<'t> Frames<'t> {
     /// # Errors
     ///
     /// [`FrameError::OutOfMemory`].
+    #[inline]
     pub fn alloc(&self, order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
-        let highest = ZoneKind::highest_for(gfp) as usize;
-        let zones = self.zones[..=highest].iter().rev();
-        let mut zones = zones.filter(|zone| !zone.span().is_empty());
         let block = if self.faults.strikes() {
             None
         } else {
-            zones.find_map(|zone| zone.alloc(order).ok())
+            let zone = &self.zones[self.first_zone(gfp)];
+            let block = zone.alloc_above_low(order, MigrateType::of_group(gfp.group()));
+            block.or_else(|| self.alloc_slowly(order, gfp))
         };
         let pfn = block.ok_or_else(|| self.exhausted(order, gfp))?;
         if gfp.contains(Gfp::ZERO) {
             self.clear(pfn, order);
         }
         Ok(pfn)
+    }
+
+    /// The index of the zone where a search for these flags begins, below [`ZoneKind::COUNT`].
+    #[inline]
+    fn first_zone(&self, gfp: Gfp) -> usize {
+        usize::from(self.first_zone[gfp.group() % CLASSES]).min(ZoneKind::COUNT - 1)
+    }
+
+    /// Looks through all zones that `gfp` allows, at last as deep in their reserves as it goes.
+    #[cold]
+    #[inline(never)]
+    fn alloc_slowly(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let migrate = MigrateType::of_group(gfp.group());
+        let zones = || self.zones[..=self.first_zone(gfp)].iter().rev();
+        zones()
+            .find_map(|zone| zone.alloc_above_low(order, migrate))
+            .or_else(|| zones().find_map(|zone| zone.alloc_in_need(order, gfp)))
     }
 
     /// Counts a request that failed, and says so in the log.
@@ -129,9 +176,25 @@ impl<'t> Frames<'t> {
     /// # Errors
     ///
     /// The block was not allocated here like this, or is free; nothing was changed.
+    #[inline]
     pub fn free(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
-        let zone = self.zone_of(pfn).ok_or(FrameError::NotManaged(pfn))?;
+        let state = self.table.state(pfn).ok_or(FrameError::NotManaged(pfn))?;
+        let zone = if state.is_touched() {
+            &self.zones[usize::from(self.first_zone[state.class()]).min(ZoneKind::COUNT - 1)]
+        } else {
+            self.zone_of(pfn).ok_or(FrameError::NotManaged(pfn))?
+        };
         zone.free(pfn, order)
+    }
+
+    /// Makes one allocated block of `order` one of single frames, each to be freed on its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`free`](Self::free).
+    pub fn split_page(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
+        let zone = self.zone_of(pfn).ok_or(FrameError::NotManaged(pfn))?;
+        zone.lock().split_page(pfn, order)
     }
 
     /// Whether `pfn` is in a free block, at this moment.
@@ -145,11 +208,12 @@ impl<'t> Frames<'t> {
 
     fn clear(&self, pfn: Pfn, order: Order) {
         let start = self.linear.to_virt(pfn.address()).as_mut_ptr::<u8>();
+        let start = NonNull::new(start).expect("the linear map is not at 0");
         #[expect(clippy::cast_possible_truncation, reason = "at most 4 MiB")]
         let bytes = order.bytes() as usize;
         // SAFETY: the block was taken from its zone just now, so it is ours alone, and by the promise
         // given to `new` the linear map has it writable.
-        unsafe { start.write_bytes(0, bytes) };
+        unsafe { zeroing::fill(start, bytes) };
     }
 
     /// The linear map that its frames are reached by.
@@ -162,7 +226,8 @@ impl<'t> Frames<'t> {
         &self.table
     }
 
-    /// The entry of the frame that `address`, in the linear map, lies in; `None` if it has none.
+    /// The entry of the frame that `address`, in the linear map, lies in; `None` if it has none, or
+    /// none that is valid.
     #[inline]
     pub fn frame_at(&self, address: VirtAddr) -> Option<&'t Frame> {
         let pfn = self.linear.to_phys(address).get() >> super::addr::PAGE_SHIFT;
@@ -204,28 +269,48 @@ impl<'t> Frames<'t> {
     }
 }
 
-/// Bytes of a frame table for `span`.
-pub fn table_bytes(span: &Range<Pfn>) -> u64 {
-    u64::from(frame::count(span)) * size_of::<Frame>() as u64
+/// Classes of flags, by zone.
+const CLASSES: usize = 4;
+
+/// What a table for the frames of `memory` covers: whole blocks of the largest order.
+fn table_span(memory: &Range<Pfn>) -> Range<Pfn> {
+    let largest = Order::MAX.frames();
+    let end = memory.end.get().checked_next_multiple_of(largest);
+    let end = end.unwrap_or(!(largest - 1));
+    Pfn::new(memory.start.get() & !(largest - 1))..Pfn::new(end)
 }
 
-/// Makes a frame table for `span` at `memory`, whatever the memory holds. Its entries are zero.
+/// Bytes of a frame table for `memory`, pageblocks included.
+pub fn table_bytes(memory: &Range<Pfn>) -> u64 {
+    let frames = u64::from(frame::count(&table_span(memory)));
+    let pageblocks = frames / u64::from(pageblock::FRAMES);
+    frames * size_of::<Frame>() as u64 + pageblocks * size_of::<Pageblock>() as u64
+}
+
+/// Makes a frame table for `memory` at `place`, whatever that holds. Only the pageblocks' bytes are
+/// written: one for 2 MiB.
 ///
 /// # Safety
 ///
-/// [`table_bytes`] from `memory` on, aligned to 16, are writable and belong to the table for ever.
-pub unsafe fn make_table(memory: VirtAddr, span: &Range<Pfn>) -> &'static mut [Frame] {
-    let (first, entries) = (memory.as_mut_ptr::<Frame>(), frame::count(span) as usize);
+/// [`table_bytes`] from `place` on, aligned to 4,096, are writable and belong to the table for ever.
+pub unsafe fn make_table(place: VirtAddr, memory: &Range<Pfn>) -> Table<'static> {
+    let span = table_span(memory);
+    let frames = frame::count(&span) as usize;
+    let entries = place.as_mut_ptr::<Frame>();
+    let pageblocks = entries.wrapping_add(frames).cast::<Pageblock>();
+    let count = frames / pageblock::FRAMES as usize;
     // SAFETY: the caller promises that the memory is there and ours.
-    unsafe { first.write_bytes(0, entries) };
-    // SAFETY: as above; zeroes are valid entries (invariant 1 of `frame`), and nothing else refers
-    // to them.
-    unsafe { core::slice::from_raw_parts_mut(first, entries) }
+    unsafe { pageblocks.write_bytes(0, count) };
+    // SAFETY: as above; whatever they hold is a value of their atomics, and nothing else refers to them.
+    let entries = unsafe { core::slice::from_raw_parts(entries, frames) };
+    // SAFETY: as above; zeroes are pageblocks that nobody touched.
+    let pageblocks = unsafe { core::slice::from_raw_parts(pageblocks, count) };
+    Table::new(entries, pageblocks, span.start)
 }
 
 static FRAMES: Once<Frames<'static>> = Once::new();
 
-/// Sets up the kernel's allocator: `table` describes the frames from `first` on, and `free` are the
+/// Sets up the kernel's allocator: `table` describes all memory, and `free` are the
 /// ranges of memory that nobody uses ([`Memblock::free_ranges`](super::memblock::Memblock)); partial
 /// frames at their edges are left out. Panics when called twice.
 ///
@@ -234,8 +319,7 @@ static FRAMES: Once<Frames<'static>> = Once::new();
 /// As [`Frames::new`], for ever.
 pub unsafe fn init(
     linear: LinearMap,
-    table: &'static mut [Frame],
-    first: Pfn,
+    table: Table<'static>,
     limits: &ZoneLimits,
     free: impl Iterator<Item = Range<PhysAddr>>,
 ) -> &'static Frames<'static> {
@@ -244,7 +328,7 @@ pub unsafe fn init(
         "the frame allocator is set up already"
     );
     // SAFETY: the caller promises the same.
-    let frames = FRAMES.call_once(|| unsafe { Frames::new(linear, table, first, limits) });
+    let frames = FRAMES.call_once(|| unsafe { Frames::new(linear, table, limits) });
     for range in free {
         frames.add(super::addr::frames_within(&range));
     }

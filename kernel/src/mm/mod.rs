@@ -17,9 +17,10 @@
 //! | [`addr`], [`gfp`] | addresses, frame numbers, orders; what a request allows | |
 //! | [`memblock`] | which memory there is, before anything allocates | |
 //! | [`boot_heap`] | a heap for boot alone | yes |
-//! | [`frame`] | the frame table and lists through it | |
+//! | [`frame`], [`pageblock`] | the frame table and lists through it; whom each 2 MiB are for | |
 //! | [`buddy`], [`zone`] | blocks of frames; where they may come from | |
-//! | [`frames`] | the frame allocator; the kernel's own | yes |
+//! | [`frames`], [`frame_error`] | the frame allocator; the kernel's own; why it refused | yes |
+//! | `zeroing` | memory and table entries made zero by cache lines | yes |
 //! | [`failures`], `warnings` | which requests failed; which of those the log tells | |
 //! | [`fault_injection`] | chosen failures, for tests | |
 //! | [`size_class`] | which object size a request gets | |
@@ -52,13 +53,16 @@ pub mod buddy;
 pub mod failures;
 pub mod fault_injection;
 pub mod frame;
+pub mod frame_error;
 pub mod frames;
 pub mod gfp;
 pub mod heap;
 pub mod kmalloc;
 pub mod memblock;
+pub mod pageblock;
 pub mod report;
 pub mod size_class;
 pub mod slab;
 mod warnings;
+mod zeroing;
 pub mod zone;

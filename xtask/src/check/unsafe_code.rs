@@ -43,6 +43,7 @@ const LISTED: &[&str] = &[
     "kernel/src/mm/slab/handle.rs",
     "kernel/src/mm/slab/slabs.rs",
     "kernel/src/mm/slab/tests.rs",
+    "kernel/src/mm/zeroing.rs",
     "kernel/src/smp.rs",
     "kernel/src/sync/lock.rs",
     "kernel/src/sync/percpu.rs",

@@ -44,8 +44,9 @@ fn one_claim_succeeds() {
 
 #[test]
 fn a_list_keeps_its_order_when_heads_leave_from_anywhere() {
-    let frames: Vec<Frame> = (0..5).map(|_| Frame::default()).collect();
-    let table = Table::new(&frames, Pfn::new(100));
+    let frames: Vec<Frame> = (0..1024).map(|_| Frame::default()).collect();
+    let pageblocks = [Pageblock::new(), Pageblock::new()];
+    let table = Table::new(&frames, &pageblocks, Pfn::new(0));
     let mut list = List::new();
     let numbers = |list: &List| list.iter(&table).map(Pfn::get).collect::<Vec<_>>();
     for (pfn, front) in [
@@ -73,4 +74,18 @@ fn a_list_keeps_its_order_when_heads_leave_from_anywhere() {
     assert_eq!(list.first(), None);
     list.push_back(&table, Pfn::new(104));
     assert_eq!(numbers(&list), [104]);
+}
+
+#[test]
+fn an_entry_is_found_once_its_pageblock_says_that_it_is_there() {
+    let frames: Vec<Frame> = (0..1024).map(|_| Frame::default()).collect();
+    let pageblocks = [Pageblock::new(), Pageblock::new()];
+    let table = Table::new(&frames, &pageblocks, Pfn::new(2048));
+    let known = |pfn| table.find(Pfn::new(pfn)).is_some();
+    assert!(!known(2047) && !known(2048) && !known(3072));
+    let state = State::touched(0, MigrateType::Movable);
+    pageblocks[1].set(state);
+    assert!(known(2560) && !known(2561) && !known(2048));
+    pageblocks[1].set(state.with_entries());
+    assert!(known(2561) && known(3071) && !known(2048));
 }

@@ -100,8 +100,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 const FIRST: Pfn = Pfn::new(0x4_0000);
 const LIMITS: ZoneLimits = ZoneLimits {
-    dma_end: Pfn::new(0x4_0000 + 700),
-    dma32_end: Pfn::new(0x4_0000 + 1500),
+    dma_end: Pfn::new(0x4_0000 + 1024),
+    dma32_end: Pfn::new(0x4_0000 + 2048),
 };
 
 fn pfns(start: u32, end: u32) -> Range<Pfn> {
@@ -110,7 +110,7 @@ fn pfns(start: u32, end: u32) -> Range<Pfn> {
 
 /// Two banks with a hole, and a hole of one frame.
 fn banks() -> [Range<Pfn>; 3] {
-    [pfns(3, 600), pfns(601, 1400), pfns(1450, 4096)]
+    [pfns(3, 600), pfns(601, 1400), pfns(1450, 8192)]
 }
 
 fn run(allocator: &impl Allocator, banks: &[Range<Pfn>], ops: &[Op]) {
@@ -156,7 +156,7 @@ proptest! {
 
     #[test]
     fn blocks_never_overlap_and_all_come_back(ops in ops()) {
-        let mut arena = Arena::new(FIRST, 4096);
+        let mut arena = Arena::new(FIRST, 8192);
         let naive = Naive::new(&arena.span(), &banks(), LIMITS);
         run(&naive, &banks(), &ops);
         let frames = arena.frames(&LIMITS, &banks());
@@ -169,11 +169,11 @@ proptest! {
 
 #[test]
 fn requests_fall_back_downward_and_never_upward() {
-    let mut arena = Arena::new(FIRST, 4096);
+    let mut arena = Arena::new(FIRST, 8192);
     let frames = arena.frames(&LIMITS, &banks());
     let zone_of = |pfn: Pfn| {
         let found = ZoneKind::ALL.into_iter().find(|kind| {
-            let span = LIMITS.span(*kind, &pfns(0, 4096));
+            let span = LIMITS.span(*kind, &pfns(0, 8192));
             span.contains(&pfn)
         });
         found.unwrap()
@@ -183,9 +183,9 @@ fn requests_fall_back_downward_and_never_upward() {
         seen.push(zone_of(pfn));
     }
     assert!(seen.is_sorted_by(|a, b| a >= b), "highest first");
-    assert_eq!(seen.len(), 597 + 799 + 2646);
+    assert_eq!(seen.len(), 597 + 799 + 6742);
     let managed: Vec<_> = frames.zones().map(|zone| zone.managed_frames).collect();
-    assert_eq!(managed, [597 + 99, 700 + 50, 2596]);
+    assert_eq!(managed, [597 + 423, 376 + 598, 6144]);
     for zone in frames.zones() {
         assert_eq!(
             (zone.free_frames, zone.peak_used_frames),
@@ -193,7 +193,7 @@ fn requests_fall_back_downward_and_never_upward() {
         );
     }
 
-    let normal = FIRST.offset(2000);
+    let normal = FIRST.offset(3000);
     frames.free(normal, Order::ZERO).unwrap();
     assert!(frames.alloc(Order::ZERO, Gfp::DMA32).is_err());
     assert_eq!(frames.alloc(Order::ZERO, Gfp::KERNEL), Ok(normal));
@@ -201,7 +201,7 @@ fn requests_fall_back_downward_and_never_upward() {
 
 #[test]
 fn every_order_runs_out_with_an_error_that_says_what_was_left() {
-    let mut arena = Arena::new(FIRST, 4096);
+    let mut arena = Arena::new(FIRST, 8192);
     let frames = arena.frames(&LIMITS, &banks());
     for order in Order::all() {
         let mut blocks = Vec::new();
@@ -224,7 +224,7 @@ fn every_order_runs_out_with_an_error_that_says_what_was_left() {
 
 #[test]
 fn wrong_frees_are_named_and_change_nothing() {
-    let mut arena = Arena::new(FIRST, 4096);
+    let mut arena = Arena::new(FIRST, 8192);
     let frames = arena.frames(&LIMITS, &banks());
     let order = |raw| Order::new(raw).unwrap();
     let block = frames.alloc(order(3), Gfp::KERNEL).unwrap();
@@ -265,9 +265,15 @@ fn wrong_frees_are_named_and_change_nothing() {
         (FIRST.offset(1), 0, FrameError::NotManaged(FIRST.offset(1))),
         (Pfn::new(1), 0, FrameError::NotManaged(Pfn::new(1))),
         (
-            FIRST.offset(5000),
+            FIRST.offset(9000),
             0,
-            FrameError::NotManaged(FIRST.offset(5000)),
+            FrameError::NotManaged(FIRST.offset(9000)),
+        ),
+        // Never touched: its entry is garbage.
+        (
+            FIRST.offset(3001),
+            0,
+            FrameError::DoubleFree(FIRST.offset(3001)),
         ),
     ] {
         assert_eq!(frames.free(pfn, order(given)), Err(error), "{error}");
@@ -321,14 +327,59 @@ fn a_chosen_request_fails() {
 }
 
 #[test]
-fn a_table_is_made_of_garbage_memory() {
-    let span = pfns(0, 16);
-    assert_eq!(table_bytes(&span), 256);
-    let mut memory = std::vec![u128::MAX; 17];
-    // SAFETY: the vector has room for 16 entries, is aligned, and is leaked below.
-    let table = unsafe { make_table(VirtAddr::from_ptr(memory.as_mut_ptr()), &span) };
-    assert_eq!(table.len(), 16);
-    assert!(table.iter().all(|frame| frame.kind() == frame::Kind::None));
-    assert_eq!(memory[16], u128::MAX);
-    std::mem::forget(memory);
+fn a_table_is_made_of_garbage_memory_and_only_its_pageblocks_are_written() {
+    let memory = pfns(5, 1030);
+    assert_eq!(table_bytes(&memory), 2048 * 16 + 4);
+    let mut place = std::vec![u128::MAX; 2048 + 1];
+    // SAFETY: the vector has room for the table, and is leaked below.
+    let table = unsafe { make_table(VirtAddr::from_ptr(place.as_mut_ptr()), &memory) };
+    assert_eq!(table.span(), pfns(0, 2048));
+    for pfn in [0, 511, 512, 2047] {
+        assert!(table.find(FIRST.offset(pfn)).is_none());
+        assert!(!table.state(FIRST.offset(pfn)).unwrap().is_touched());
+    }
+    assert_eq!(place[2047], u128::MAX);
+    assert_eq!(place[2048], u128::MAX << 32);
+    std::mem::forget(place);
 }
+
+#[test]
+fn whole_pageblocks_leave_the_table_untouched() {
+    let mut arena = Arena::new(FIRST, 8192);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 8192)]);
+    for raw in [10, 9] {
+        let order = Order::new(raw).unwrap();
+        let block = frames.alloc(order, Gfp::KERNEL).unwrap();
+        let known = |pfn: Pfn| frames.table().find(pfn).is_some();
+        assert!(known(block) && !known(block.offset(1)) && !known(block.offset(511)));
+        assert_eq!(frames.validate(), Ok(()));
+        frames.free(block, order).unwrap();
+    }
+    let frame = frames.alloc(Order::ZERO, Gfp::KERNEL).unwrap();
+    assert!(frames.table().find(frame.offset(511)).is_some());
+    assert!(frames.table().find(frame.offset(512)).is_some());
+    assert!(frames.table().find(frame.offset(513)).is_none());
+    assert_eq!(frames.validate(), Ok(()));
+}
+
+#[test]
+fn a_split_block_is_freed_frame_by_frame() {
+    let mut arena = Arena::new(FIRST, 2048);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 2048)]);
+    for raw in [0, 3, 9, 10] {
+        let order = Order::new(raw).unwrap();
+        let block = frames.alloc(order, Gfp::KERNEL).unwrap();
+        frames.split_page(block, order).unwrap();
+        if let Some(smaller) = order.smaller() {
+            assert!(frames.free(block, order).is_err());
+            assert!(frames.split_page(block, smaller).is_err() || raw == 1);
+        }
+        for frame in 0..order.frames() {
+            frames.free(block.offset(frame), Order::ZERO).unwrap();
+        }
+        assert_eq!((frames.validate(), frames.free_frames()), (Ok(()), 2048));
+    }
+}
+
+mod churn;
+mod types;

@@ -242,10 +242,11 @@ impl Slabs {
         let span = table.span();
         let mut last = span.start;
         for head in (span.start.get()..span.end.get()).map(Pfn::new) {
-            let frame = table.at(head);
-            if frame.carved(context.shape.tag).is_none() {
+            let slab = table.find(head);
+            let slab = slab.filter(|frame| frame.carved(context.shape.tag).is_some());
+            let Some(frame) = slab else {
                 continue;
-            }
+            };
             last = head;
             let state = frame.slab();
             slabs += 1;

@@ -395,10 +395,10 @@ fn statistics_tell_what_is_live_and_what_is_held() {
 #[test]
 fn caches_have_their_own_size_alignment_and_zone() {
     let limits = ZoneLimits {
-        dma_end: FIRST.offset(256),
-        dma32_end: FIRST.offset(256),
+        dma_end: FIRST.offset(1024),
+        dma32_end: FIRST.offset(1024),
     };
-    let mut arena = Arena::new(FIRST, 1024);
+    let mut arena = Arena::new(FIRST, 2048);
     let span = arena.span();
     let frames = arena.frames(&limits, &[span]);
     let slab = Box::new(SlabAllocator::new());
