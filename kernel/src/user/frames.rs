@@ -6,7 +6,7 @@
 
 use super::address_space::UserFrames;
 use crate::{
-    arch::{barrier, cache, tlb},
+    arch::cache,
     mm::{
         addr::{LinearMap, Order, PAGE_BYTES, Pfn, PhysAddr, VirtAddr},
         frames,
@@ -16,7 +16,7 @@ use crate::{
     vm::{
         frames::{TABLES, free},
         raw_table::{ImageWindow, RawTables},
-        table::{FrameSource, Mmu},
+        table::FrameSource,
     },
 };
 
@@ -73,32 +73,4 @@ pub(super) fn tables() -> RawTables {
     let mut tables = unsafe { RawTables::new(window, &none, LinearMap::kernel()) };
     tables.set_source(TABLES);
     tables
-}
-
-/// A user's tables as the hardware sees them: entries carry the space's ASID.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UserMmu {
-    /// The space's ASID, once it has one: before that, no TLB holds anything of it.
-    pub(super) asid: Option<u16>,
-}
-
-impl Mmu for UserMmu {
-    fn publish(&mut self) {
-        barrier::dsb_ishst();
-    }
-    fn synchronize(&mut self) {
-        barrier::isb();
-    }
-    fn invalidate(&mut self, page: VirtAddr) {
-        tlb::invalidate_page(page.get());
-    }
-    fn invalidate_all(&mut self) {
-        if let Some(asid) = self.asid {
-            tlb::invalidate_asid(asid);
-        }
-    }
-    fn wait(&mut self) {
-        barrier::dsb_ish();
-        barrier::isb();
-    }
 }

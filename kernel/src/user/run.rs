@@ -7,7 +7,7 @@
 use super::{
     address_space::{AddressSpace, SpaceError},
     fault::UserFault,
-    frames::{self, UserMmu, ZeroedFrames},
+    frames::{self, ZeroedFrames},
     programs::Program,
     running::{self, UserSpace},
     vma::{Kind, Rights},
@@ -19,6 +19,7 @@ use crate::{
         irq,
         percpu::{MAX_CPUS, cpu},
     },
+    vm::hardware::Hardware,
 };
 use core::{
     fmt,
@@ -114,7 +115,7 @@ fn load(program: &Program) -> Result<UserSpace, SpaceError> {
     };
     let data = pages(DATA, program.data.len());
     let heap = data.end.offset(PAGE_BYTES);
-    let mut space = AddressSpace::new(frames::tables(), UserMmu::default(), ZeroedFrames, heap)?;
+    let mut space = AddressSpace::new(frames::tables(), Hardware::User(None), ZeroedFrames, heap)?;
     let text = pages(TEXT, program.text.len());
     space.add(text, Rights::ReadExecute, Kind::Image, program.text)?;
     if !data.is_empty() {

@@ -3,7 +3,7 @@
 use super::{
     address_space::AddressSpace,
     asid::{Asid, AsidAllocator},
-    frames::{UserMmu, ZeroedFrames},
+    frames::ZeroedFrames,
     run::Outcome,
 };
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
         irq::{self, IrqGuard},
         percpu::{MAX_CPUS, cpu},
     },
-    vm::raw_table::RawTables,
+    vm::{hardware::Hardware, raw_table::RawTables},
 };
 
 /// The memory of a program that runs.
-pub(super) type UserSpace = AddressSpace<RawTables, UserMmu, ZeroedFrames>;
+pub(super) type UserSpace = AddressSpace<RawTables, Hardware, ZeroedFrames>;
 
 /// A program on a core.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(super) fn begin(mut space: UserSpace) {
     }
     // Only now may another core take a number of the new generation.
     drop(asids);
-    space.mmu_mut().asid = Some(assignment.asid.number());
+    *space.mmu_mut() = Hardware::User(Some(assignment.asid.number()));
     *slot = Some(Running {
         space,
         outcome: None,

@@ -1,22 +1,55 @@
-//! Ordered sets of areas of addresses: who owns which part of a region.
+//! Sets of areas of addresses: who owns which part of a region.
 //!
-//! An area is a whole number of pages and is followed by a guard page that no other area gets, so that
-//! running off its end faults. Areas are found by first fit.
+//! # Shape
+//!
+//! ```text
+//! index    start ─► node                                    a tree of three fixed levels
+//! nodes    taken │ free │ taken │ kept │ free …             chained by address, in a pool
+//! bins                └─────────────────┴── free ranges by size, eight bins a doubling
+//! kept                            └──────── given back lately, by exact size, still in place
+//! ```
+//!
+//! A set counts in granules, a power of two of pages: every area starts at a multiple of one. An area is
+//! followed by a guard page at least, which no other area gets, so that running off its end faults.
 //!
 //! # Invariants
 //!
-//! 1. Areas are sorted by address, do not overlap, and lie inside the bounds with their guards.
-//! 2. Starts are multiples of the alignment asked for, sizes are positive multiples of a page.
+//! 1. The chain covers the bounds without gap or overlap, in order of addresses.
+//! 2. No two neighbours are both free: they are merged when the second becomes so.
+//! 3. Each free range is in the bin of its size, and a bin's bit is set if it holds any.
+//! 4. The index knows the start of every taken and kept range, and nothing else.
+//! 5. An area and a guard page fit into its range.
 //!
-//! Cost: `reserve` looks at every area in the worst case, `remove` and `find` at the logarithm; both
-//! changes move the areas behind. Memory for the list is taken before anything changes.
+//! # Cost
+//!
+//! Constant, whatever the number of areas: `reserve` takes the top of the list of kept ranges of that
+//! size, or the first range of the first bin whose ranges all fit, found by one look at four words;
+//! `remove` keeps a range or merges it with its two neighbours; `at` reads three levels; `find` and
+//! `next` look at some 1,300 entries at most. When nothing fits, the kept ranges (128 at most) are merged
+//! and one more look is taken. A range that is larger than asked for by less than an eighth may be missed.
+//! Memory for notes is taken before anything changes, in steps that never copy what was there.
+//!
+//! # Locking
+//!
+//! None: whoever shares a set locks it.
+
+mod bins;
+mod index;
+mod pool;
+mod space;
+#[cfg(test)]
+mod tests;
 
 use crate::mm::addr::{PAGE_BYTES, VirtAddr};
-use alloc::vec::Vec;
+use bins::Bins;
 use core::{error, fmt, ops::Range};
+use index::Index;
+use pool::{Id, Pool};
+
+pub use space::{AreaSpace, SpaceKey};
 
 /// One area.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area<T> {
     /// Its first address.
     pub start: VirtAddr,
@@ -56,229 +89,349 @@ impl fmt::Display for AreaError {
 
 impl error::Error for AreaError {}
 
+/// Which area of a set, until it is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(Id);
+
+/// Sizes, in granules, of which ranges are kept: below this.
+const KEPT_SIZES: usize = 33;
+/// Most ranges that are kept, of all sizes together.
+const MOST_KEPT: u32 = 128;
+
+/// A part of the bounds. It is taken if it has a value; else it is free, or kept.
+#[derive(Clone, Copy, Debug)]
+struct Node<T> {
+    first: u32,
+    granules: u32,
+    below: Id,
+    above: Id,
+    /// Neighbours in a bin; `next` also on a list of kept ranges.
+    next: Id,
+    previous: Id,
+    kept: bool,
+    pages: u32,
+    value: Option<T>,
+}
+
+impl<T> Node<T> {
+    const fn new(first: u32, granules: u32) -> Self {
+        Self {
+            first,
+            granules,
+            below: Id::NONE,
+            above: Id::NONE,
+            next: Id::NONE,
+            previous: Id::NONE,
+            kept: false,
+            pages: 0,
+            value: None,
+        }
+    }
+    const fn is_free(&self) -> bool {
+        self.value.is_none() && !self.kept
+    }
+    const fn end(&self) -> u32 {
+        self.first + self.granules
+    }
+}
+
 /// Areas inside bounds.
 #[derive(Debug)]
 pub struct AreaSet<T> {
     bounds: Range<VirtAddr>,
-    areas: Vec<Area<T>>,
+    granule_shift: u32,
+    nodes: Pool<Node<T>>,
+    bins: Bins,
+    index: Index,
+    kept: [Id; KEPT_SIZES],
+    kept_ranges: u32,
+    areas: usize,
 }
 
-impl<T> AreaSet<T> {
-    /// No areas yet; they will lie in `bounds`, which are multiples of a page.
-    pub const fn new(bounds: Range<VirtAddr>) -> Self {
+impl<T: Copy> AreaSet<T> {
+    /// No areas yet; they will lie in `bounds` and start at multiples of a granule, 2^`granule_shift`
+    /// bytes and a page at least. The bounds are multiples of one, at most 2³¹ of them.
+    pub const fn new(bounds: Range<VirtAddr>, granule_shift: u32) -> Self {
+        assert!((bounds.end.get() - bounds.start.get()) >> granule_shift <= 1 << 31);
         Self {
             bounds,
-            areas: Vec::new(),
+            granule_shift,
+            nodes: Pool::new(),
+            bins: Bins::new(),
+            index: Index::new(),
+            kept: [Id::NONE; KEPT_SIZES],
+            kept_ranges: 0,
+            areas: 0,
         }
     }
 
-    /// Reserves `bytes`, rounded up to whole pages, at the lowest address that is a multiple of
-    /// `align_bytes`, a power of two not below a page.
-    pub fn reserve(
-        &mut self,
-        bytes: u64,
-        align_bytes: u64,
-        value: T,
-    ) -> Result<VirtAddr, AreaError> {
+    /// Reserves `bytes`, rounded up to whole pages, and a guard page behind.
+    #[inline]
+    pub fn reserve(&mut self, bytes: u64, value: T) -> Result<VirtAddr, AreaError> {
         if bytes == 0 {
             return Err(AreaError::Empty);
         }
-        let no_space = AreaError::NoSpace(bytes);
-        let bytes = bytes.checked_next_multiple_of(PAGE_BYTES).ok_or(no_space)?;
-        let with_guard = bytes.checked_add(PAGE_BYTES).ok_or(no_space)?;
-        let (index, start) = self.first_fit(with_guard, align_bytes).ok_or(no_space)?;
-        self.areas.try_reserve(1).map_err(|_| AreaError::NoMemory)?;
-        self.areas.insert(
-            index,
-            Area {
-                start,
-                bytes,
-                value,
-            },
-        );
-        Ok(start)
+        let granules = self.granules(bytes).ok_or(AreaError::NoSpace(bytes))?;
+        let id = match self.take_kept(granules) {
+            Some(id) => id,
+            None => self.cut(bytes, granules)?,
+        };
+        let node = self.nodes.at_mut(id);
+        node.value = Some(value);
+        #[expect(clippy::cast_possible_truncation, reason = "it fits the bounds")]
+        let pages = bytes.div_ceil(PAGE_BYTES) as u32;
+        node.pages = pages;
+        let first = node.first;
+        self.areas += 1;
+        Ok(self.address(first))
     }
 
     /// Forgets the area that starts at `start`.
     pub fn remove(&mut self, start: VirtAddr) -> Option<Area<T>> {
-        let index = self
-            .areas
-            .binary_search_by_key(&start, |area| area.start)
-            .ok()?;
-        Some(self.areas.remove(index))
+        let key = self.lookup(start)?;
+        let area = self.area(key.0);
+        self.release(key);
+        Some(area)
+    }
+
+    /// Forgets an area. Panics if it was forgotten before.
+    #[inline]
+    pub fn release(&mut self, Key(id): Key) {
+        let node = self.nodes.at_mut(id);
+        assert!(node.value.take().is_some(), "an area is forgotten twice");
+        let granules = node.granules;
+        self.areas -= 1;
+        match self.kept.get_mut(granules as usize) {
+            Some(kept) if self.kept_ranges < MOST_KEPT => {
+                node.kept = true;
+                node.next = core::mem::replace(kept, id);
+                self.kept_ranges += 1;
+            }
+            _ => self.merge(id),
+        }
     }
 
     /// The area that starts at `start`.
-    pub fn at_mut(&mut self, start: VirtAddr) -> Option<&mut Area<T>> {
-        let index = self
-            .areas
-            .binary_search_by_key(&start, |area| area.start)
-            .ok()?;
-        self.areas.get_mut(index)
+    pub fn at(&self, start: VirtAddr) -> Option<Area<T>> {
+        Some(self.area(self.lookup(start)?.0))
+    }
+
+    /// The area that starts at `start`, for [`value_mut`](Self::value_mut) and [`release`](Self::release).
+    #[inline]
+    pub fn lookup(&self, start: VirtAddr) -> Option<Key> {
+        let offset = start.get().wrapping_sub(self.bounds.start.get());
+        let granule = offset >> self.granule_shift;
+        if offset & ((1 << self.granule_shift) - 1) != 0 {
+            return None;
+        }
+        let id = self.index.at(u32::try_from(granule).ok()?)?;
+        self.nodes.at(id).value.is_some().then_some(Key(id))
+    }
+
+    /// The area's size in pages, and its value. Panics if it was forgotten.
+    #[inline]
+    pub fn value_mut(&mut self, Key(id): Key) -> (u32, &mut T) {
+        let node = self.nodes.at_mut(id);
+        (node.pages, node.value.as_mut().expect("an area"))
     }
 
     /// The area that `address` lies in or, if it lies in a guard page, behind.
-    pub fn find(&self, address: VirtAddr) -> Option<&Area<T>> {
-        let area = self.first_from(address.offset(1).min(self.bounds.end), true)?;
-        let end = area.range().end.offset(PAGE_BYTES);
-        (address < end).then_some(area)
+    pub fn find(&self, address: VirtAddr) -> Option<Area<T>> {
+        let mut granule = self.granule_of(address)?;
+        loop {
+            let id = self.index.at_or_below(granule)?;
+            let node = self.nodes.at(id);
+            if node.value.is_some() {
+                let area = self.area(id);
+                return (address < area.range().end.offset(PAGE_BYTES)).then_some(area);
+            }
+            // A kept range: nothing in it is anybody's.
+            if address < self.address(node.end()) {
+                return None;
+            }
+            granule = node.first.checked_sub(1)?;
+        }
     }
 
     /// The first area that starts at `address` or above: for walking the set step by step.
-    pub fn next(&self, address: VirtAddr) -> Option<&Area<T>> {
-        self.first_from(address, false)
+    pub fn next(&self, address: VirtAddr) -> Option<Area<T>> {
+        let offset = address.get().saturating_sub(self.bounds.start.get());
+        let mut granule = u32::try_from(offset.div_ceil(1 << self.granule_shift)).ok()?;
+        loop {
+            let id = self.index.at_or_above(granule)?;
+            let node = self.nodes.at(id);
+            if node.value.is_some() {
+                return Some(self.area(id));
+            }
+            granule = node.end();
+        }
     }
 
     /// Number of areas.
-    pub fn len(&self) -> usize {
-        self.areas.len()
+    pub const fn len(&self) -> usize {
+        self.areas
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.areas.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.areas == 0
     }
 
-    /// Panics unless the invariants hold.
-    pub fn validate(&self) {
-        let mut free_from = self.bounds.start;
-        for area in &self.areas {
-            assert!(area.start >= free_from, "areas overlap at {:?}", area.start);
-            assert!(area.bytes > 0 && area.bytes.is_multiple_of(PAGE_BYTES));
-            assert!(area.start.is_aligned_to(PAGE_BYTES));
-            free_from = area.range().end.offset(PAGE_BYTES);
-            assert!(
-                free_from <= self.bounds.end,
-                "{:?} leaves the bounds",
-                area.start
-            );
+    /// What they lie in.
+    pub const fn bounds(&self) -> &Range<VirtAddr> {
+        &self.bounds
+    }
+
+    const fn address(&self, granule: u32) -> VirtAddr {
+        self.bounds
+            .start
+            .offset((granule as u64) << self.granule_shift)
+    }
+
+    fn granule_of(&self, address: VirtAddr) -> Option<u32> {
+        if !self.bounds.contains(&address) {
+            return None;
+        }
+        u32::try_from((address.get() - self.bounds.start.get()) >> self.granule_shift).ok()
+    }
+
+    /// Granules for an area of `bytes` and its guard page, if the bounds hold so many.
+    #[inline]
+    fn granules(&self, bytes: u64) -> Option<u32> {
+        let bounds = self.bounds.end.get() - self.bounds.start.get();
+        if bytes > bounds {
+            return None;
+        }
+        let bytes = bytes.next_multiple_of(PAGE_BYTES) + PAGE_BYTES;
+        let granules = (bytes + (1 << self.granule_shift) - 1) >> self.granule_shift;
+        u32::try_from(granules).ok()
+    }
+
+    fn area(&self, id: Id) -> Area<T> {
+        let node = self.nodes.at(id);
+        Area {
+            start: self.address(node.first),
+            bytes: u64::from(node.pages) * PAGE_BYTES,
+            value: node.value.expect("a node that is taken"),
         }
     }
 
-    fn first_from(&self, address: VirtAddr, before: bool) -> Option<&Area<T>> {
-        let index = self.areas.partition_point(|area| area.start < address);
-        self.areas
-            .get(if before { index.checked_sub(1)? } else { index })
+    #[inline]
+    fn take_kept(&mut self, granules: u32) -> Option<Id> {
+        let kept = self.kept.get_mut(granules as usize)?;
+        let id = kept.some()?;
+        let node = self.nodes.at_mut(id);
+        node.kept = false;
+        *kept = node.next;
+        self.kept_ranges -= 1;
+        Some(id)
     }
 
-    /// Where an area of `with_guard` bytes goes: its place in the list and its address.
-    fn first_fit(&self, with_guard: u64, align_bytes: u64) -> Option<(usize, VirtAddr)> {
-        let mut gap_start = self.bounds.start;
-        for index in 0..=self.areas.len() {
-            let next = self.areas.get(index);
-            let gap_end = next.map_or(self.bounds.end, |area| area.start);
-            let start = gap_start.get().checked_next_multiple_of(align_bytes)?;
-            if start.checked_add(with_guard)? <= gap_end.get() {
-                return Some((index, VirtAddr::new(start)));
+    /// Cuts a range for `bytes` off a free one.
+    #[inline(never)]
+    fn cut(&mut self, bytes: u64, granules: u32) -> Result<Id, AreaError> {
+        self.begin()?;
+        let found = self.bins.first_that_fits(granules).or_else(|| {
+            self.merge_kept();
+            self.bins.first_that_fits(granules)
+        });
+        let id = found.ok_or(AreaError::NoSpace(bytes))?;
+        let Node {
+            first,
+            granules: found,
+            ..
+        } = *self.nodes.at(id);
+        self.index.prepare(first).ok_or(AreaError::NoMemory)?;
+        if found > granules {
+            let rest = Node::new(first + granules, found - granules);
+            let rest = self.nodes.insert(rest).ok_or(AreaError::NoMemory)?;
+            self.bins.remove(&mut self.nodes, id);
+            self.nodes.at_mut(id).granules = granules;
+            self.chain_above(id, rest);
+            self.bins.insert(&mut self.nodes, rest);
+        } else {
+            self.bins.remove(&mut self.nodes, id);
+        }
+        self.index.set(first, id);
+        Ok(id)
+    }
+
+    /// Makes all of the bounds one free range, the first time.
+    fn begin(&mut self) -> Result<(), AreaError> {
+        if !self.nodes.is_empty() {
+            return Ok(());
+        }
+        let granules = (self.bounds.end.get() - self.bounds.start.get()) >> self.granule_shift;
+        let granules = u32::try_from(granules).expect("at most 2³¹ granules");
+        self.index.begin(granules).ok_or(AreaError::NoMemory)?;
+        let all = self.nodes.insert(Node::new(0, granules));
+        let all = all.ok_or(AreaError::NoMemory)?;
+        self.bins.insert(&mut self.nodes, all);
+        Ok(())
+    }
+
+    /// Makes a range free that was taken or kept, as one with the free ranges around it.
+    fn merge(&mut self, id: Id) {
+        let Node {
+            first,
+            below,
+            above,
+            ..
+        } = *self.nodes.at(id);
+        self.index.clear(first);
+        let is_free =
+            |nodes: &Pool<Node<T>>, id: Id| id.some().is_some_and(|id| nodes.at(id).is_free());
+        if is_free(&self.nodes, above) {
+            self.absorb(id, above);
+        }
+        let mut merged = id;
+        if is_free(&self.nodes, below) {
+            self.bins.remove(&mut self.nodes, below);
+            self.swallow(below, id);
+            merged = below;
+        }
+        self.bins.insert(&mut self.nodes, merged);
+    }
+
+    /// Adds the free range `above` to `id`, which it follows.
+    fn absorb(&mut self, id: Id, above: Id) {
+        self.bins.remove(&mut self.nodes, above);
+        self.swallow(id, above);
+    }
+
+    /// Adds the range `above`, which is on no list, to `id`, which it follows, and forgets its node.
+    fn swallow(&mut self, id: Id, above: Id) {
+        let gone = *self.nodes.at(above);
+        let node = self.nodes.at_mut(id);
+        node.granules += gone.granules;
+        node.above = gone.above;
+        if let Some(next) = gone.above.some() {
+            self.nodes.at_mut(next).below = id;
+        }
+        self.nodes.remove(above);
+    }
+
+    /// Puts `new` into the chain behind `id`.
+    fn chain_above(&mut self, id: Id, new: Id) {
+        let above = core::mem::replace(&mut self.nodes.at_mut(id).above, new);
+        let node = self.nodes.at_mut(new);
+        node.below = id;
+        node.above = above;
+        if let Some(above) = above.some() {
+            self.nodes.at_mut(above).below = new;
+        }
+    }
+
+    /// Makes all kept ranges free.
+    fn merge_kept(&mut self) {
+        for size in 0..KEPT_SIZES {
+            while let Some(id) = self.kept[size].some() {
+                let node = self.nodes.at_mut(id);
+                node.kept = false;
+                self.kept[size] = node.next;
+                self.merge(id);
             }
-            gap_start = next?.range().end.offset(PAGE_BYTES);
         }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::vec::Vec;
-
-    const START: u64 = 0xffff_8000_0000_0000;
-    const PAGES: u64 = 64;
-
-    fn set() -> AreaSet<u32> {
-        AreaSet::new(VirtAddr::new(START)..VirtAddr::new(START + PAGES * PAGE_BYTES))
-    }
-
-    #[test]
-    fn the_lowest_gap_that_fits_is_taken() {
-        let mut set = set();
-        let pages = |address: VirtAddr| (address.get() - START) / PAGE_BYTES;
-        let mut reserve = |bytes| set.reserve(bytes, PAGE_BYTES, 0).map(pages);
-        assert_eq!(reserve(1), Ok(0));
-        assert_eq!(reserve(3 * PAGE_BYTES), Ok(2));
-        assert_eq!(reserve(PAGE_BYTES + 1), Ok(6));
-        assert!(set.remove(VirtAddr::new(START + 2 * PAGE_BYTES)).is_some());
-        assert_eq!(set.reserve(4 * PAGE_BYTES, PAGE_BYTES, 0).map(pages), Ok(9));
-        assert_eq!(set.reserve(3 * PAGE_BYTES, PAGE_BYTES, 0).map(pages), Ok(2));
-        assert_eq!(set.reserve(2 * PAGE_BYTES, 1 << 16, 0).map(pages), Ok(16));
-        set.validate();
-    }
-
-    #[test]
-    fn what_cannot_fit_is_refused_and_changes_nothing() {
-        let mut set = set();
-        for bytes in [PAGES * PAGE_BYTES, u64::MAX, u64::MAX - PAGE_BYTES] {
-            assert_eq!(
-                set.reserve(bytes, PAGE_BYTES, 0),
-                Err(AreaError::NoSpace(bytes))
-            );
-        }
-        assert_eq!(set.reserve(0, PAGE_BYTES, 0), Err(AreaError::Empty));
-        assert!(set.is_empty());
-        assert!(set.reserve((PAGES - 1) * PAGE_BYTES, PAGE_BYTES, 0).is_ok());
-    }
-
-    #[test]
-    fn an_address_is_found_in_its_area_and_in_the_guard_behind_it() {
-        let mut set = set();
-        let start = set.reserve(2 * PAGE_BYTES, PAGE_BYTES, 7).unwrap();
-        let found = |bytes| set.find(start.offset(bytes)).map(|area| area.value);
-        assert_eq!(found(0), Some(7));
-        assert_eq!(found(3 * PAGE_BYTES - 1), Some(7));
-        assert_eq!(found(3 * PAGE_BYTES), None);
-        assert_eq!(set.find(VirtAddr::new(START - 1)), None);
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Reserve { bytes: u64, align: u32 },
-        Remove { which: usize },
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            (1..9 * PAGE_BYTES, 0u32..4).prop_map(|(bytes, align)| Op::Reserve { bytes, align }),
-            any::<usize>().prop_map(|which| Op::Remove { which }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn areas_never_overlap_and_freeing_all_gives_everything_back(
-            ops in prop::collection::vec(op(), 1..80),
-        ) {
-            let mut set = set();
-            let mut live = Vec::new();
-            for op in ops {
-                match op {
-                    Op::Reserve { bytes, align } => {
-                        let align = PAGE_BYTES << align;
-                        // The naive allocator: try every aligned address.
-                        let needed = bytes.next_multiple_of(PAGE_BYTES) + PAGE_BYTES;
-                        let fits = |&start: &u64| {
-                            start + needed <= START + PAGES * PAGE_BYTES
-                                && live.iter().all(|&(from, size): &(u64, u64)| {
-                                    start + needed <= from || from + size <= start
-                                })
-                        };
-                        let naive = (START..START + PAGES * PAGE_BYTES)
-                            .step_by(usize::try_from(align).unwrap())
-                            .find(fits);
-                        let ours = set.reserve(bytes, align, 0).ok().map(VirtAddr::get);
-                        prop_assert_eq!(ours, naive);
-                        live.extend(ours.map(|start| (start, needed)));
-                    }
-                    Op::Remove { which } if !live.is_empty() => {
-                        let (start, _) = live.swap_remove(which % live.len());
-                        prop_assert!(set.remove(VirtAddr::new(start)).is_some());
-                        prop_assert!(set.remove(VirtAddr::new(start)).is_none());
-                    }
-                    Op::Remove { .. } => {}
-                }
-                set.validate();
-                prop_assert_eq!(set.len(), live.len());
-            }
-        }
+        self.kept_ranges = 0;
     }
 }

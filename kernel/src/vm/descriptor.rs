@@ -15,6 +15,10 @@ use core::fmt;
 
 /// Descriptors in one table.
 pub const ENTRIES: usize = 512;
+/// Entries of level 3 that the contiguous hint joins: 64 KiB (Arm ARM D8.7.1, 4 KiB granule).
+pub const CONTIGUOUS_ENTRIES: usize = 16;
+/// What they map, in bytes.
+pub const CONTIGUOUS_BYTES: u64 = PAGE_BYTES * CONTIGUOUS_ENTRIES as u64;
 
 /// Level of a table in the walk, 0 (the root) to 3 (whose entries map pages).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -233,8 +237,13 @@ const OUTER_SHAREABLE: u64 = 0b10 << 8;
 const INNER_SHAREABLE: u64 = 0b11 << 8;
 const ACCESS_FLAG: u64 = 1 << 10;
 const NOT_GLOBAL: u64 = 1 << 11;
+/// One of 16 entries, aligned to as many, which map contiguous memory alike: a TLB may keep them as one
+/// (Arm ARM D8.7.1, "Contiguous bit").
+const CONTIGUOUS: u64 = 1 << 52;
 const PXN: u64 = 1 << 53;
 const UXN: u64 = 1 << 54;
+/// For software (bits 58 to 55): in an invalid entry, it is only being changed and will be valid again.
+const CHANGING: u64 = 1 << 55;
 /// Output or next-table address, bits 47 to 12.
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
@@ -295,9 +304,37 @@ impl Descriptor {
     pub const fn broken(self) -> Self {
         Self(self.0 & !VALID)
     }
-    /// This entry, which is [broken](Self::broken), with its valid bit set.
+    /// As [`broken`](Self::broken), by somebody who will soon make it anew: who faults on it waits.
+    pub const fn changing(self) -> Self {
+        Self(self.0 & !VALID | CHANGING)
+    }
+    /// Whether it was made invalid by [`changing`](Self::changing).
+    pub const fn is_changing(self) -> bool {
+        self.0 & (VALID | CHANGING) == CHANGING
+    }
+    /// This entry, which is [broken](Self::broken) or [changing](Self::changing), with its valid bit set.
     pub const fn mended(self) -> Self {
-        Self(self.0 | VALID)
+        Self(self.0 & !CHANGING | VALID)
+    }
+    /// This leaf as one of [`CONTIGUOUS_ENTRIES`] that map contiguous memory alike.
+    pub const fn contiguous(self) -> Self {
+        Self(self.0 | CONTIGUOUS)
+    }
+    /// This leaf as one of its own.
+    pub const fn single(self) -> Self {
+        Self(self.0 & !CONTIGUOUS)
+    }
+    /// Whether it is a leaf with the contiguous hint.
+    pub const fn is_contiguous(self) -> bool {
+        self.0 & CONTIGUOUS != 0
+    }
+    /// This leaf for memory `bytes` further up.
+    pub const fn moved(self, bytes: u64) -> Self {
+        Self(self.0 + bytes)
+    }
+    /// The memory or the table that it points to.
+    pub const fn output(self) -> PhysAddr {
+        PhysAddr::new(self.0 & ADDRESS)
     }
 
     /// The table of the next level that it points to from a table at `level`, if it does.
@@ -321,7 +358,7 @@ impl Descriptor {
             return Meaning::Empty;
         }
         let output = PhysAddr::new(self.0 & ADDRESS);
-        let bits = self.0 & !(ADDRESS | IGNORED | TABLE_OR_PAGE | VALID);
+        let bits = self.0 & !(ADDRESS | IGNORED | CONTIGUOUS | TABLE_OR_PAGE | VALID);
         let known = |attributes: &Attributes| attributes.bits() == bits;
         match Attributes::ALL.into_iter().find(known) {
             Some(attributes) => Meaning::Leaf(output, attributes),

@@ -21,15 +21,25 @@ pub const TABLES: TableSource = TableSource {
 /// Garbage for at most `pages` pages, one at least, in a block as large as can be had up to `largest`:
 /// one block is found, and later merged, faster than many frames. `None` when there is no frame at all.
 pub fn allocate_block(pages: u32, largest: Order) -> Option<(Pfn, Order)> {
-    let largest = largest.min(Order::largest_at(Pfn::new(0), pages));
-    let mut orders = Order::all().rev().filter(|&order| order <= largest);
-    orders.find_map(|order| {
-        let gfp = match order {
-            Order::ZERO => Gfp::KERNEL,
-            _ => Gfp::KERNEL | Gfp::NOWARN,
+    let mut order = largest.min(Order::largest_at(Pfn::new(0), pages));
+    loop {
+        let smaller = order.smaller();
+        let gfp = match smaller {
+            None => Gfp::KERNEL,
+            Some(_) => Gfp::KERNEL | Gfp::NOWARN,
         };
-        Some((frames::alloc(order, gfp).ok()?, order))
-    })
+        if let Ok(block) = frames::alloc(order, gfp) {
+            return Some((block, order));
+        }
+        order = smaller?;
+    }
+}
+
+/// Bytes of the block whose first frame is at `block`.
+#[inline]
+pub fn block_bytes(block: PhysAddr) -> u64 {
+    let entry = frames::global().and_then(|frames| frames.table().find(block.frame()));
+    entry.map_or(Order::ZERO, Frame::order).bytes()
 }
 
 /// Gives back the block whose first frame is `first`, and returns how large it was.

@@ -1,7 +1,7 @@
 //! Device registers in the kernel's address space.
 
 use super::{
-    area::{Area, AreaError, AreaSet},
+    area::{Area, AreaError, AreaSpace},
     descriptor::{Attributes, Level},
     kernel_space, layout,
     table::MapError,
@@ -13,7 +13,7 @@ use crate::{
 use core::{error, fmt};
 
 /// Areas by their first register page's physical address.
-static AREAS: SpinLock<AreaSet<PhysAddr>> = SpinLock::new(AreaSet::new(layout::IOREMAP));
+static AREAS: SpinLock<AreaSpace<PhysAddr>> = SpinLock::new(AreaSpace::new(layout::IOREMAP));
 
 /// Why registers were not mapped. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +67,9 @@ pub fn ioremap(physical: PhysAddr, bytes: u64) -> Result<VirtAddr, IoremapError>
     if let Some(memory) = memory {
         return Err(IoremapError::Memory(memory.max(page)));
     }
-    let block = Level::MIB2.bytes();
-    let align_bytes = if mapped >= block { block } else { PAGE_BYTES };
     let start = AREAS
         .lock()
-        .reserve(mapped, align_bytes, page)
+        .reserve(mapped, page)
         .map_err(IoremapError::Area)?;
     let range = start..start.offset(mapped);
     if let Err(error) = kernel_space::map(range, page, Attributes::DEVICE, Level::MIB2) {
@@ -85,7 +83,7 @@ pub fn ioremap(physical: PhysAddr, bytes: u64) -> Result<VirtAddr, IoremapError>
 /// none.
 pub fn iounmap(address: VirtAddr) {
     let page = VirtAddr::new(address.get() & !(PAGE_BYTES - 1));
-    let Some(range) = AREAS.lock().at_mut(page).map(|area| area.range()) else {
+    let Some(range) = AREAS.lock().at(page).map(|area| area.range()) else {
         panic!("iounmap of {address:#x}: no registers are mapped there");
     };
     if let Err(error) = kernel_space::unmap(range) {
@@ -96,10 +94,10 @@ pub fn iounmap(address: VirtAddr) {
 
 /// The first area at `address` or above, with the physical address of its first page; for reports.
 pub fn next(address: VirtAddr) -> Option<Area<PhysAddr>> {
-    AREAS.lock().next(address).cloned()
+    AREAS.lock().next(address)
 }
 
 /// The area that `address` lies in, or whose guard page it does. For fault handlers: it waits for nobody.
 pub fn try_find(address: VirtAddr) -> Option<Area<PhysAddr>> {
-    AREAS.try_lock()?.find(address).cloned()
+    AREAS.try_lock()?.find(address)
 }

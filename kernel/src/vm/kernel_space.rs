@@ -1,59 +1,48 @@
 //! The kernel's own mappings: the tree under TTBR1, one for all cores.
 //!
 //! Boot's assembly makes its root and the image window; [`adopt`] takes it over. Everything that maps
-//! for the kernel goes through the functions here, which hold one lock. Areas of pages are worked on in
-//! steps, so that it is held for a bounded time.
+//! for the kernel goes through the functions here. Those that may link or free a table hold one lock, for
+//! a bounded time.
+//!
+//! # Areas without a lock
+//!
+//! An area's pages are placed, detached and taken back without it, with interrupts as they are:
+//!
+//! 1. The entries of an area belong to whoever the area was reserved for, and to nobody else.
+//! 2. A table in [`VMALLOC`](layout::VMALLOC) or [`STACKS`](layout::STACKS) is never freed; but for one of
+//!    level 3 whose 2 MiB are part of one area, by the owner of that.
+//! 3. So a descent to an entry of one's own area meets tables that stay, and reads links that are written
+//!    once, by single 64-bit stores, after what they lead to was published.
 //!
 //! Frames for tables come in stages: a pool inside the image, then whatever [`set_source`] names (first
 //! memblock, then the frame allocator).
 
 use super::{
     descriptor::{Attributes, Level},
-    frames, layout, linear,
-    raw_table::{RawTables, TableSource},
-    table::{Detached, MapError, Mapping, Mmu, PageTable, Tables},
+    frames,
+    hardware::Hardware,
+    layout, linear,
+    raw_table::{LinearTables, RawTables, TableSource},
+    table::{Held, MapError, Mapping, PageTable, Tables},
 };
 use crate::{
-    arch::{barrier, tlb},
-    mm::addr::{LinearMap, Order, PAGE_BYTES, Pfn, PhysAddr, VirtAddr},
+    arch::image,
+    mm::addr::{LinearMap, Order, PAGE_BYTES, PhysAddr, VirtAddr},
     sync::SpinLock,
 };
 use core::ops::Range;
 
 /// The top half, less its last page: an exclusive end must be an address.
 const REGION: Range<VirtAddr> = layout::LINEAR.start..VirtAddr::new(0xffff_ffff_ffff_f000);
-/// The largest block whose pages are mapped or unmapped before the lock is given up for a moment.
-const AT_ONCE: Order = Order::new(5).expect("an order");
+/// What the lock is held for when tables of level 3 make way for blocks: four tables.
+const MAKE_WAY_BYTES: u64 = 4 * Level::MIB2.bytes();
 
-static SPACE: SpinLock<Option<PageTable<RawTables, KernelMmu>>> = SpinLock::new(None);
-
-/// The kernel's tree as the hardware sees it: entries are global.
-#[derive(Debug)]
-struct KernelMmu;
-
-impl Mmu for KernelMmu {
-    fn publish(&mut self) {
-        barrier::dsb_ishst();
-    }
-    fn synchronize(&mut self) {
-        barrier::isb();
-    }
-    fn invalidate(&mut self, page: VirtAddr) {
-        tlb::invalidate_page(page.get());
-    }
-    fn invalidate_all(&mut self) {
-        tlb::invalidate_all();
-    }
-    fn wait(&mut self) {
-        barrier::dsb_ish();
-        barrier::isb();
-    }
-}
+static SPACE: SpinLock<Option<PageTable<RawTables, Hardware>>> = SpinLock::new(None);
 
 /// Takes over the tree at `root`, which this core's TTBR1 holds, and the image's pages `pool` for more
 /// tables. Once, before anything else here.
 pub fn adopt(root: PhysAddr, pool: Range<VirtAddr>) {
-    let table = PageTable::new(root, REGION, RawTables::of_kernel(&pool), KernelMmu);
+    let table = PageTable::new(root, REGION, RawTables::of_kernel(&pool), Hardware::Kernel);
     let former = SPACE.lock().replace(table);
     assert!(former.is_none(), "the kernel's tables are adopted once");
 }
@@ -83,13 +72,12 @@ pub fn map_linear(bank: Range<PhysAddr>, specials: &[linear::Special]) -> Result
     })
 }
 
-/// Maps `range`, which is the caller's alone, to memory of its own, in whatever blocks there are. The
-/// memory is taken before the tables are locked, where waiting for it would be allowed.
+/// Maps `range`, an area of the caller's, to memory of its own: the largest blocks that there are.
 pub fn map_frames(range: Range<VirtAddr>, attributes: Attributes) -> Result<(), MapError> {
-    let mut at = range.start;
+    let (mut at, mut largest) = (range.start, Order::MAX);
     while at < range.end {
-        match map_block(at..range.end, attributes) {
-            Ok(end) => at = end,
+        match map_block(at..range.end, attributes, largest) {
+            Ok(order) => (at, largest) = (at.offset(order.bytes()), order),
             Err(error) => {
                 if range.start < at {
                     unmap_frames(range.start..at);
@@ -98,47 +86,136 @@ pub fn map_frames(range: Range<VirtAddr>, attributes: Attributes) -> Result<(), 
             }
         }
     }
+    area().publish();
     Ok(())
 }
 
-/// Maps one block of memory at the start of `range`, and returns where it ends.
-fn map_block(range: Range<VirtAddr>, attributes: Attributes) -> Result<VirtAddr, MapError> {
+/// Maps one block of memory, of the order `largest` at most, at the start of `range`.
+fn map_block(
+    range: Range<VirtAddr>,
+    attributes: Attributes,
+    largest: Order,
+) -> Result<Order, MapError> {
     let pages = (range.end.get() - range.start.get()) / PAGE_BYTES;
     let pages = u32::try_from(pages).unwrap_or(u32::MAX);
-    let block = frames::allocate_block(pages, AT_ONCE);
+    let block = frames::allocate_block(pages, largest);
     let (block, order) = block.ok_or(MapError::NoFrame(range.start))?;
-    let end = range.start.offset(order.bytes());
-    let mapped = map(range.start..end, block.address(), attributes, Level::PAGE);
-    mapped.inspect_err(|_| frames::free(block, order))?;
-    Ok(end)
+    let range = range.start..range.start.offset(order.bytes());
+    let placed = place(range, block.address(), attributes);
+    placed.inspect_err(|_| frames::free(block, order))?;
+    Ok(order)
+}
+
+/// Maps `range`, part of an area of the caller's, to the contiguous memory from `physical` on; maps nothing
+/// when it fails. Walkers know it after the area is published.
+pub fn place(
+    range: Range<VirtAddr>,
+    physical: PhysAddr,
+    attributes: Attributes,
+) -> Result<(), MapError> {
+    let mut table = area();
+    if range.end.get() - range.start.get() >= Level::MIB2.bytes() {
+        make_way(range.clone());
+    }
+    let mut at = range.start;
+    while at < range.end {
+        let physical = physical.offset(at.get() - range.start.get());
+        at = match table.place(at..range.end, physical, attributes) {
+            Ok(bytes) => at.offset(bytes),
+            Err(MapError::NoTable(_)) => {
+                let made = make_tables(at..range.end);
+                made.inspect_err(|_| {
+                    if range.start < at {
+                        clear(range.start..at);
+                        flush();
+                    }
+                })?;
+                at
+            }
+            Err(error) => panic!("an area that was just reserved: {error}"),
+        };
+    }
+    Ok(())
+}
+
+/// Makes the tables for the start of `range`: down to level 2 where that can take a block.
+#[cold]
+fn make_tables(range: Range<VirtAddr>) -> Result<(), MapError> {
+    let bytes = range.end.get() - range.start.get();
+    let block = Level::MIB2.bytes();
+    let takes_block = range.start.is_aligned_to(block) && bytes >= block;
+    let is_there = with(|table| table.has_table(range.start, Level::MIB2));
+    let level = if takes_block && !is_there {
+        Level::MIB2
+    } else {
+        Level::PAGE
+    };
+    with(|table| table.make_tables(range, level)).map(drop)
+}
+
+/// Frees tables of level 3 that former areas left where `range` may have blocks.
+#[cold]
+fn make_way(range: Range<VirtAddr>) {
+    let block = Level::MIB2.bytes();
+    let start = VirtAddr::new(range.start.get().next_multiple_of(block));
+    let end = VirtAddr::new(range.end.get() & !(block - 1));
+    let mut at = start;
+    while at < end {
+        let part = at..at.offset(MAKE_WAY_BYTES).min(end);
+        at = part.end;
+        with(|table| table.free_page_tables(part));
+    }
+}
+
+/// Makes all that was placed in areas known to the walkers.
+pub fn publish() {
+    area().publish();
+}
+
+/// Unmaps an area that blocks of frames fill, which the TLBs still hold. See [`PageTable::detach_blocks`].
+pub fn detach(range: Range<VirtAddr>) -> Held {
+    area().detach_blocks(range, frames::block_bytes)
+}
+
+/// Unmaps an area whose memory is somebody else's; the TLBs still hold it.
+pub fn clear(range: Range<VirtAddr>) {
+    area().clear(range);
+}
+
+/// Has every TLB forget all of the kernel's mappings that are no more.
+pub fn flush() {
+    area().flush_all();
+}
+
+/// Gives back the memory of an area that was detached and then flushed.
+#[inline]
+pub fn release(range: Range<VirtAddr>, held: Held) {
+    match held {
+        Held::Block(block) => drop(frames::free_block(block)),
+        Held::Blocks(_) => {
+            area().take_blocks(range, |block| frames::free_block(block.frame()).bytes());
+        }
+    }
+}
+
+/// Unmaps `range`, all of which [`map_frames`] mapped, with one flush, and gives its memory back.
+fn unmap_frames(range: Range<VirtAddr>) {
+    let held = detach(range.clone());
+    flush();
+    release(range, held);
+}
+
+/// The tree, for an area of the caller's, by the rules at the top.
+#[inline]
+fn area() -> PageTable<LinearTables, Hardware> {
+    let (root, view) = (image::kernel_root(), LinearTables::of_kernel());
+    PageTable::new(root, REGION, view, Hardware::Kernel)
 }
 
 /// Unmaps what is mapped in `range`, whose memory is not the tables' business. See [`PageTable::unmap`].
 /// Tables stay for the next mapping there, as in Linux.
 pub fn unmap(range: Range<VirtAddr>) -> Result<(), MapError> {
     with(|table| table.unmap(range, Tables::Keep, &mut |_| {}))
-}
-
-/// Unmaps `range`, all of which [`map_frames`] mapped, with one flush, and gives its memory back.
-pub fn unmap_frames(range: Range<VirtAddr>) {
-    let mut detached = Detached::default();
-    for part in steps(range.clone()) {
-        match with(|table| table.detach(part, Tables::Keep)) {
-            Ok(more) => detached = detached.and(more),
-            Err(error) => panic!("unmapping an area of pages: {error}"),
-        }
-    }
-    with(|table| table.flush(range.clone(), detached));
-    // A block is freed at its first page; from then on its other frames may be somebody else's.
-    let mut freed = Pfn::new(0)..Pfn::new(0);
-    let mut free = |frame: Pfn| {
-        if !freed.contains(&frame) {
-            freed = frame..frame.offset(frames::free_block(frame).frames());
-        }
-    };
-    for part in steps(range) {
-        with(|table| table.reclaim(part, &mut |leaf| free(leaf.physical.frame())));
-    }
 }
 
 /// Gives all of `range` other attributes. See [`PageTable::protect`].
@@ -161,21 +238,11 @@ pub fn visit(range: Range<VirtAddr>, visit: &mut dyn FnMut(Mapping)) {
     with(|table| table.visit(range, visit));
 }
 
-fn with<R>(work: impl FnOnce(&mut PageTable<RawTables, KernelMmu>) -> R) -> R {
+fn with<R>(work: impl FnOnce(&mut PageTable<RawTables, Hardware>) -> R) -> R {
     let mut space = SPACE.lock();
     work(
         space
             .as_mut()
             .expect("boot adopts the kernel's tables first"),
     )
-}
-
-/// `range` in steps that the lock may be held for.
-fn steps(range: Range<VirtAddr>) -> impl Iterator<Item = Range<VirtAddr>> {
-    let mut at = range.start;
-    core::iter::from_fn(move || {
-        let end = at.offset(AT_ONCE.bytes()).min(range.end);
-        let part = core::mem::replace(&mut at, end)..end;
-        (!part.is_empty()).then_some(part)
-    })
 }

@@ -18,6 +18,8 @@ pub mod fixmap;
 #[cfg(target_os = "none")]
 pub mod frames;
 #[cfg(target_os = "none")]
+pub mod hardware;
+#[cfg(target_os = "none")]
 pub mod ioremap;
 #[cfg(target_os = "none")]
 pub mod kernel_space;

@@ -6,8 +6,9 @@
 //!    lie in the image's own section for them, all others came from [`TableSource`].
 //! 2. Such a frame is mapped, readable and writable, where `RawTables::pointer` says: tables in the
 //!    image through the image window, which boot's assembly mapped, all others through the linear map,
-//!    which covers a frame before a source gives it out.
-//! 3. Linked tables are read and written by [`RawTables`] and by table walkers only, entry by entry, with
+//!    which covers a frame before a source gives it out. It covers those in the image, too, before
+//!    [`LinearTables`] is used.
+//! 3. Linked tables are read and written by what is here and by table walkers only, entry by entry, with
 //!    relaxed atomic accesses: 64-bit single-copy atomic, as walkers need (Arm ARM B2.2.1).
 #![allow(
     unsafe_code,
@@ -71,6 +72,63 @@ impl Pool {
         if index < u64::from(self.frames) {
             self.free |= 1 << index;
         }
+    }
+}
+
+/// All tables there are, reached through the linear map: those in the image, too, whose alias there is
+/// writable once boot has mapped it. Enough to change entries; it gives no tables and takes none.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearTables(LinearMap);
+
+impl LinearTables {
+    /// The kernel's, when the linear map covers the image and all memory.
+    #[cfg(target_os = "none")]
+    #[inline]
+    pub(super) const fn of_kernel() -> Self {
+        Self(LinearMap::kernel())
+    }
+
+    #[inline]
+    fn entries(&self, table: PhysAddr) -> &[AtomicU64; ENTRIES] {
+        // SAFETY: by invariants 1 and 2 the frame is a table's and mapped there; by invariant 3 every
+        // access to it is atomic.
+        unsafe { &*self.0.to_virt(table).as_mut_ptr() }
+    }
+}
+
+impl TableMemory for LinearTables {
+    #[inline]
+    fn read(&self, table: PhysAddr, index: usize) -> Descriptor {
+        Descriptor::from_bits(self.entries(table)[index].load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn write(&mut self, table: PhysAddr, index: usize, descriptor: Descriptor) {
+        self.entries(table)[index].store(descriptor.bits(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn write_run(
+        &mut self,
+        table: PhysAddr,
+        index: usize,
+        count: usize,
+        first: Descriptor,
+        step_bytes: u64,
+    ) {
+        let mut bits = first.bits();
+        for entry in &self.entries(table)[index..index + count] {
+            entry.store(bits, Ordering::Relaxed);
+            bits += step_bytes;
+        }
+    }
+
+    fn allocate(&mut self) -> Option<PhysAddr> {
+        None
+    }
+
+    fn free(&mut self, table: PhysAddr) {
+        panic!("the table at {table:#x} is freed without the tree's lock");
     }
 }
 

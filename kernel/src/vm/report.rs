@@ -59,7 +59,8 @@ impl Runs {
 }
 
 fn alike(one: &Mapping, other: &Mapping) -> bool {
-    (one.level, one.attributes) == (other.level, other.attributes)
+    let kind = |leaf: &Mapping| (leaf.level, leaf.contiguous, leaf.attributes);
+    kind(one) == kind(other)
 }
 
 impl Default for Runs {
@@ -76,6 +77,7 @@ impl Run {
             physical,
             attributes,
             level,
+            contiguous,
         } = self.first;
         report::Mapping {
             start: Address(address.get()),
@@ -83,7 +85,7 @@ impl Run {
             physical: Address(physical.get()),
             leaf_bytes: level.bytes(),
             access: attributes.map_or_else(report::Access::default, access),
-            contiguous: false,
+            contiguous,
             memory: attributes.map_or("UNKNOWN", |attributes| match attributes.memory() {
                 Memory::Normal => "MEM/NORMAL",
                 Memory::Device => "DEVICE/nGnRE",
@@ -190,6 +192,7 @@ mod tests {
             physical: PhysAddr::new(address & 0xffff_ffff),
             attributes: Some(attributes),
             level,
+            contiguous: false,
         }
     }
 

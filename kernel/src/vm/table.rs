@@ -12,19 +12,24 @@
 //! 2. A table is linked only when its contents are visible to every walker.
 //! 3. Memory, and a table's frame, is given back only after the TLBs have forgotten it.
 //! 4. An operation that fails has changed nothing.
+//! 5. The sixteen entries of a contiguous group change together: a group is one leaf of 64 KiB.
 //!
 //! Cost: `map` descends once for each run of entries in a table and waits for the walkers once,
 //! plus once for each chain of new tables. `unmap` flushes once. Nothing is split: what would need it is refused.
 
+mod blocks;
 mod edit;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use blocks::Held;
 pub use edit::{Detached, Tables};
 
-use super::descriptor::{Attributes, Descriptor, ENTRIES, Level, Meaning};
+use super::descriptor::{
+    Attributes, CONTIGUOUS_BYTES, CONTIGUOUS_ENTRIES, Descriptor, ENTRIES, Level, Meaning,
+};
 use crate::mm::addr::{PAGE_BYTES, Pfn, PhysAddr, VirtAddr};
 use core::{error, fmt, ops::Range};
 
@@ -34,6 +39,21 @@ pub trait TableMemory {
     fn read(&self, table: PhysAddr, index: usize) -> Descriptor;
     /// Stores that entry, by one single-copy atomic 64-bit write.
     fn write(&mut self, table: PhysAddr, index: usize, descriptor: Descriptor);
+    /// Stores `count` entries from `index` on, the second `step_bytes` further up than the first, and so on.
+    fn write_run(
+        &mut self,
+        table: PhysAddr,
+        index: usize,
+        count: usize,
+        first: Descriptor,
+        step_bytes: u64,
+    ) {
+        let mut descriptor = first;
+        for index in index..index + count {
+            self.write(table, index, descriptor);
+            descriptor = descriptor.moved(step_bytes);
+        }
+    }
     /// A frame for a table, filled with zeros, or `None` when there is none.
     fn allocate(&mut self) -> Option<PhysAddr>;
     /// Takes back a frame that [`allocate`](Self::allocate) gave.
@@ -108,8 +128,30 @@ pub struct Mapping {
     pub physical: PhysAddr,
     /// Its attributes; `None` for bits that this kernel never makes.
     pub attributes: Option<Attributes>,
-    /// The level of the table which holds the leaf: its size.
+    /// The level of the table which holds the leaf: the size of its entry.
     pub level: Level,
+    /// Whether the entry is one of a contiguous group.
+    pub contiguous: bool,
+}
+
+impl Mapping {
+    /// Bytes that change together: those of the entry, or of its contiguous group.
+    pub const fn bytes(&self) -> u64 {
+        if self.contiguous {
+            CONTIGUOUS_BYTES
+        } else {
+            self.level.bytes()
+        }
+    }
+}
+
+/// Whether entries of level 3 may be joined by the contiguous hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Each page may be changed on its own.
+    Single,
+    /// Pages are joined where alignment and size allow.
+    Contiguous,
 }
 
 /// A tree of translation tables for one region of addresses.
@@ -163,7 +205,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         let mut at = range.start;
         while at < range.end {
             let output = physical.offset(at.get() - range.start.get());
-            match self.map_some(at..range.end, output, attributes, largest) {
+            match self.map_some(at..range.end, output, attributes, (largest, Hint::Single)) {
                 Ok(bytes) => at = at.offset(bytes),
                 Err(error) => {
                     self.undo(range.start..at, &mut |_| {});
@@ -205,12 +247,13 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
             return None;
         }
         let (mut table, mut level) = (self.root, Level::ROOT);
-        let (physical, attributes) = loop {
-            match self.memory.read(table, level.index(address)).meaning(level) {
+        let (entry, physical, attributes) = loop {
+            let entry = self.memory.read(table, level.index(address));
+            match entry.meaning(level) {
                 Meaning::Empty => return None,
                 Meaning::Table(next) => (table, level) = (next, level.next()),
-                Meaning::Leaf(physical, attributes) => break (physical, Some(attributes)),
-                Meaning::Foreign(physical) => break (physical, None),
+                Meaning::Leaf(physical, attributes) => break (entry, physical, Some(attributes)),
+                Meaning::Foreign(physical) => break (entry, physical, None),
             }
         };
         Some(Mapping {
@@ -218,6 +261,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
             physical: physical.offset(address.get() & (level.bytes() - 1)),
             attributes,
             level,
+            contiguous: entry.is_contiguous(),
         })
     }
 
@@ -235,11 +279,8 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         visit: &mut dyn FnMut(Mapping),
     ) {
         for part in parts(range, level) {
-            let (physical, attributes) = match self
-                .memory
-                .read(table, level.index(part.start))
-                .meaning(level)
-            {
+            let entry = self.memory.read(table, level.index(part.start));
+            let (physical, attributes) = match entry.meaning(level) {
                 Meaning::Empty => continue,
                 Meaning::Table(next) => {
                     self.visit_table(next, level.next(), part, visit);
@@ -253,6 +294,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
                 physical,
                 attributes,
                 level,
+                contiguous: entry.is_contiguous(),
             });
         }
     }
@@ -281,7 +323,8 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
     ) -> Result<(), MapError> {
         let frame = frames.allocate().ok_or(MapError::NoFrame(page))?;
         let range = page..page.offset(PAGE_BYTES);
-        match self.map_some(range, frame.address(), attributes, Level::PAGE) {
+        let size = (Level::PAGE, Hint::Single);
+        match self.map_some(range, frame.address(), attributes, size) {
             Ok(_) => Ok(()),
             Err(error) => {
                 frames.free(frame);
@@ -291,24 +334,19 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
     }
 
     /// Maps the start of `range` by leaves of one size in one table, with the tables that it needs, and
-    /// returns the bytes they map: one leaf at least.
+    /// returns the bytes they map: one leaf at least. Leaves are of the level `largest` at most.
     fn map_some(
         &mut self,
         range: Range<VirtAddr>,
         output: PhysAddr,
         attributes: Attributes,
-        largest: Level,
+        (largest, hint): (Level, Hint),
     ) -> Result<u64, MapError> {
         let (at, bytes) = (range.start, range.end.get() - range.start.get());
-        let (mut table, mut level) = (self.root, Level::ROOT);
-        loop {
-            let entry = self.memory.read(table, level.index(at));
-            if entry == Descriptor::EMPTY {
-                break;
-            }
+        let (table, level) = self.deepest_table(at);
+        if self.memory.read(table, level.index(at)) != Descriptor::EMPTY {
             // A broken entry's memory is still on its way back to its owner.
-            let below = entry.table_below(level);
-            (table, level) = (below.ok_or(MapError::AlreadyMapped(at))?, level.next());
+            return Err(MapError::AlreadyMapped(at));
         }
         let fits = |size: Level| {
             at.is_aligned_to(size.bytes())
@@ -319,22 +357,70 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         while !fits(target) {
             target = target.next();
         }
-        let leaf = |offset| Descriptor::leaf(output.offset(offset), attributes, target);
+        let leaf = Descriptor::leaf(output, attributes, target);
+        let (index, in_table) = (level.index(at), bytes / level.bytes());
         if target > level {
-            let link = self.chain(at, level, target, leaf(0))?;
-            self.memory.write(table, level.index(at), link);
+            // One leaf, and no more: the tables are new, and the next look finds them.
+            let link = self.chain(at, level, target, leaf)?;
+            self.memory.write(table, index, link);
             return Ok(target.bytes());
         }
-        let mut mapped = 0;
-        for index in level.index(at)..ENTRIES {
-            if bytes - mapped < level.bytes() || self.memory.read(table, index) != Descriptor::EMPTY
-            {
-                break;
-            }
-            self.memory.write(table, index, leaf(mapped));
-            mapped += level.bytes();
+        let most = usize::try_from(in_table).unwrap_or(ENTRIES);
+        let last = ENTRIES.min(index.saturating_add(most));
+        let is_empty = |&index: &usize| self.memory.read(table, index) == Descriptor::EMPTY;
+        let count = 1 + (index + 1..last).take_while(is_empty).count();
+        let hint = if level == Level::PAGE {
+            hint
+        } else {
+            Hint::Single
+        };
+        self.write_leaves(table, index..index + count, leaf, (level, hint));
+        Ok(level.bytes() * count as u64)
+    }
+
+    /// The lowest table on the way to `at` that there is, and its level.
+    #[inline]
+    fn deepest_table(&self, at: VirtAddr) -> (PhysAddr, Level) {
+        let (mut table, mut level) = (self.root, Level::ROOT);
+        while let Some(below) = self.memory.read(table, level.index(at)).table_below(level) {
+            (table, level) = (below, level.next());
         }
-        Ok(mapped)
+        (table, level)
+    }
+
+    /// Writes empty entries of one table: contiguous memory from that of `first` on.
+    #[inline]
+    fn write_leaves(
+        &mut self,
+        table: PhysAddr,
+        entries: Range<usize>,
+        first: Descriptor,
+        (level, hint): (Level, Hint),
+    ) {
+        let step = level.bytes();
+        let mut write = |entries: Range<usize>, done: usize, contiguous| {
+            let first = first.moved(step * done as u64);
+            let first = if contiguous {
+                first.contiguous()
+            } else {
+                first
+            };
+            self.memory
+                .write_run(table, entries.start, entries.len(), first, step);
+        };
+        let groups = match hint {
+            Hint::Single => 0..0,
+            Hint::Contiguous if entries.len() < CONTIGUOUS_ENTRIES => 0..0,
+            Hint::Contiguous => groups(&entries, first.output()),
+        };
+        if groups.is_empty() {
+            write(entries, 0, false);
+        } else {
+            let start = entries.start;
+            write(start..groups.start, 0, false);
+            write(groups.clone(), groups.start - start, true);
+            write(groups.end..entries.end, groups.end - start, false);
+        }
     }
 
     /// Builds the tables below `level` down to `target`, unlinked, with `leaf` at their end; returns
@@ -378,4 +464,16 @@ fn parts(range: Range<VirtAddr>, level: Level) -> impl Iterator<Item = Range<Vir
             core::mem::replace(&mut at, end)..end
         })
     })
+}
+
+/// Those of `entries`, which map the memory from `output` on, that whole contiguous groups make up.
+fn groups(entries: &Range<usize>, output: PhysAddr) -> Range<usize> {
+    let start = entries.start.next_multiple_of(CONTIGUOUS_ENTRIES);
+    let end = entries.end - entries.end % CONTIGUOUS_ENTRIES;
+    let first = output.offset(PAGE_BYTES * (start - entries.start) as u64);
+    if first.is_aligned_to(CONTIGUOUS_BYTES) && start < end {
+        start..end
+    } else {
+        0..0
+    }
 }

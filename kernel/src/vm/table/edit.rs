@@ -10,7 +10,7 @@
 use super::{MapError, Mapping, Mmu, PageTable, TableMemory, parts};
 use crate::{
     mm::addr::{PhysAddr, VirtAddr},
-    vm::descriptor::{Attributes, Descriptor, ENTRIES, Level, Meaning},
+    vm::descriptor::{Attributes, CONTIGUOUS_BYTES, Descriptor, ENTRIES, Level, Meaning},
 };
 use core::ops::Range;
 
@@ -122,23 +122,25 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
 
     /// Gives all of `range` other attributes; all of it must be mapped.
     ///
-    /// Permissions of a live entry may change in place; a change of memory type or of scope (global
-    /// or not) goes through break-before-make, and whoever uses the range meanwhile faults: never the
-    /// stack or the code that runs. Code that was just written needs its instruction caches cleaned
-    /// by the caller.
+    /// Permissions of a live entry may change in place; a change of memory type, of scope (global or not)
+    /// or of contiguous groups goes through break-before-make, and whoever uses the range meanwhile
+    /// faults, on entries that are [changing](Descriptor::is_changing): never the stack or the code that
+    /// runs. A group that reaches beyond the range is cut. Code that was just written needs its
+    /// instruction caches cleaned by the caller.
     pub fn protect(
         &mut self,
         range: Range<VirtAddr>,
         attributes: Attributes,
     ) -> Result<(), MapError> {
         self.check(&range)?;
-        self.check_edges(&range)?;
         let (leaves, in_place) = self.survey(&range, attributes)?;
+        self.cut_group(range.start);
+        self.cut_group(range.end);
         let change = |level, entry| {
             if in_place {
                 with_attributes(attributes, level, entry)
             } else {
-                Some(entry.broken())
+                Some(entry.changing())
             }
         };
         let root = self.root;
@@ -191,7 +193,30 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         });
     }
 
-    /// Counts the leaves of `range` and whether all may be changed to `attributes` in place.
+    /// Makes the contiguous group that `at` lies inside, behind its start, sixteen entries of their own.
+    fn cut_group(&mut self, at: VirtAddr) {
+        let Some(leaf) = self.walk(at) else { return };
+        let start = VirtAddr::new(at.get() & !(CONTIGUOUS_BYTES - 1));
+        if !leaf.contiguous || start == at {
+            return;
+        }
+        let group = start..start.offset(CONTIGUOUS_BYTES);
+        let root = self.root;
+        let all = |table: &mut Self, change: &mut dyn FnMut(Descriptor) -> Descriptor| {
+            let change = &mut |_, _, entry| Some(change(entry));
+            edit(&mut table.memory, root, Level::ROOT, group.clone(), change);
+        };
+        all(self, &mut Descriptor::changing);
+        self.mmu.publish();
+        self.invalidate_leaves(group.clone(), |_| true);
+        self.mmu.wait();
+        all(self, &mut |entry| entry.mended().single());
+        self.mmu.publish();
+        self.mmu.synchronize();
+    }
+
+    /// Counts the entries of `range` and whether all may be changed to `attributes` in place. Refuses holes,
+    /// and blocks that reach beyond the range.
     fn survey(
         &self,
         range: &Range<VirtAddr>,
@@ -200,6 +225,11 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         let (mut leaves, mut in_place, mut at) = (0, true, range.start);
         while at < range.end {
             let leaf = self.walk(at).ok_or(MapError::NotMapped(at))?;
+            let left = range.end.get() - at.get();
+            if !at.is_aligned_to(leaf.level.bytes()) || left < leaf.level.bytes() {
+                return Err(MapError::SplitsBlock(at));
+            }
+            in_place &= !leaf.contiguous;
             in_place &= leaf.attributes.is_some_and(|old| {
                 old.memory() == attributes.memory()
                     && old.access().is_user() == attributes.access().is_user()
@@ -212,7 +242,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
 
     /// Refuses a range whose first or last leaf reaches beyond it.
     fn check_edges(&self, range: &Range<VirtAddr>) -> Result<(), MapError> {
-        let start_of = |leaf: Mapping| leaf.address.get() & !(leaf.level.bytes() - 1);
+        let start_of = |leaf: Mapping| leaf.address.get() & !(leaf.bytes() - 1);
         if let Some(first) = self.walk(range.start)
             && start_of(first) < range.start.get()
         {
@@ -220,7 +250,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         }
         let last = VirtAddr::new(range.end.get() - 1);
         if let Some(leaf) = self.walk(last)
-            && start_of(leaf) + (leaf.level.bytes() - 1) > last.get()
+            && start_of(leaf) + (leaf.bytes() - 1) > last.get()
         {
             return Err(MapError::SplitsBlock(VirtAddr::new(start_of(leaf))));
         }
@@ -232,7 +262,12 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
 fn with_attributes(attributes: Attributes, level: Level, entry: Descriptor) -> Option<Descriptor> {
     match entry.meaning(level) {
         Meaning::Leaf(output, _) | Meaning::Foreign(output) => {
-            Some(Descriptor::leaf(output, attributes, level))
+            let leaf = Descriptor::leaf(output, attributes, level);
+            Some(if entry.is_contiguous() {
+                leaf.contiguous()
+            } else {
+                leaf
+            })
         }
         Meaning::Empty | Meaning::Table(_) => None,
     }
@@ -249,6 +284,7 @@ fn mapping(address: VirtAddr, level: Level, entry: Descriptor) -> Mapping {
         physical,
         attributes,
         level,
+        contiguous: entry.is_contiguous(),
     }
 }
 

@@ -53,7 +53,7 @@ impl TableMemory for HostTables {
         self.log.borrow_mut().push(Step::Write(descriptor.bits()));
         let entry = &mut self.tables.get_mut(&table).unwrap()[index];
         let old = core::mem::replace(entry, descriptor);
-        let same_place = (old.bits() ^ descriptor.bits()) & 0x0000_ffff_ffff_f01f == 0;
+        let same_place = (old.bits() ^ descriptor.bits()) & 0x0010_ffff_ffff_f01f == 0;
         assert!(
             !(old.is_valid() && descriptor.is_valid()) || same_place,
             "{old:?} became {descriptor:?} while it was live"
@@ -163,6 +163,10 @@ fn page_bits(physical: u64, attributes: Attributes) -> u64 {
     Descriptor::leaf(PhysAddr::new(physical), attributes, Level::PAGE).bits()
 }
 
+fn changing(bits: u64) -> u64 {
+    Descriptor::from_bits(bits).changing().bits()
+}
+
 const DATA: Attributes = Attributes::KERNEL_DATA;
 
 #[test]
@@ -246,7 +250,7 @@ fn a_live_entry_is_broken_before_its_memory_type_changes() {
     assert_eq!(
         log.take(),
         vec![
-            Step::Write(page_bits(0x8000, DATA) & !1),
+            Step::Write(changing(page_bits(0x8000, DATA))),
             Step::Publish,
             Step::Invalidate(BASE),
             Step::Wait,
@@ -456,4 +460,187 @@ fn every_access_can_be_mapped_and_looked_up() {
         );
         assert_eq!(table.walk(VirtAddr::new(BASE + KIB4)), None);
     }
+}
+
+/// Sizes of the blocks that fill an area, by their physical addresses.
+type Sizes = BTreeMap<u64, u64>;
+
+/// Fills the start of `range` with blocks of these orders, at physical addresses that have their alignment.
+fn fill(table: &mut HostTable, start: u64, orders: &[u8]) -> Sizes {
+    let (mut offset, mut sizes) = (start, Sizes::new());
+    for (index, &order) in orders.iter().enumerate() {
+        let bytes = KIB4 << order;
+        let physical = (index as u64 + 1) * 16 * MIB2;
+        sizes.insert(physical, bytes);
+        place(table, offset, physical, bytes);
+        offset += bytes;
+    }
+    sizes
+}
+
+/// Places memory as the kernel does: tables are made before entries are written.
+fn place(table: &mut HostTable, offset: u64, physical: u64, bytes: u64) {
+    let mut done = 0;
+    while done < bytes {
+        let part = at(offset + done, bytes - done);
+        if bytes < MIB2 {
+            table.make_tables(part.clone(), Level::PAGE).unwrap();
+        }
+        done += table
+            .place(part, PhysAddr::new(physical + done), DATA)
+            .unwrap();
+    }
+}
+
+fn leaves(table: &HostTable, range: Range<VirtAddr>) -> Vec<(u64, Level, bool)> {
+    let mut found = Vec::new();
+    table.visit(range, &mut |leaf| {
+        found.push((leaf.address.get() - BASE, leaf.level, leaf.contiguous));
+    });
+    found
+}
+
+#[test]
+fn an_area_of_blocks_is_emptied_block_by_block_whatever_their_sizes() {
+    for orders in [
+        &[0][..],
+        &[4],
+        &[9, 4, 0],
+        &[10, 9, 9, 3],
+        &[5, 5, 1, 0, 0],
+        &[8, 8, 0],
+    ] {
+        let (mut table, _log) = table();
+        // From the middle of a table on, unless blocks of 2 MiB are wanted.
+        let start = if orders[0] > 8 {
+            4 * MIB2
+        } else {
+            MIB2 - 16 * KIB4
+        };
+        let bytes: u64 = orders.iter().map(|&order| KIB4 << order).sum();
+        let sizes = fill(&mut table, start, orders);
+        assert!(!leaves(&table, at(start, bytes)).is_empty());
+        let held = table.detach_blocks(at(start, bytes), |block| sizes[&block.get()]);
+        assert!(leaves(&table, at(0, GIB)).is_empty());
+        let mut found = Vec::new();
+        match held {
+            Held::Block(block) => found.push(block.address().get()),
+            Held::Blocks(blocks) => {
+                table.take_blocks(at(start, bytes), |block| {
+                    found.push(block.get());
+                    sizes[&block.get()]
+                });
+                assert_eq!(found.len(), blocks as usize);
+            }
+        }
+        assert_eq!(
+            found,
+            sizes.keys().copied().collect::<Vec<_>>(),
+            "{orders:?}"
+        );
+        // Nothing is left that would refuse the next area.
+        fill(&mut table, start, &vec![0; (bytes / KIB4) as usize]);
+    }
+}
+
+#[test]
+fn pages_are_joined_where_virtual_and_physical_alignment_and_size_allow() {
+    let (mut table, _log) = table();
+    let place = |table: &mut HostTable, offset, physical, pages: u64| {
+        place(table, offset, physical, pages * KIB4);
+        let joined = leaves(table, at(offset, pages * KIB4));
+        joined
+            .iter()
+            .filter(|(_, _, contiguous)| *contiguous)
+            .count()
+    };
+    assert_eq!(place(&mut table, 0, 16 * KIB4, 16), 16);
+    assert_eq!(
+        place(&mut table, 20 * KIB4, 4 * KIB4, 40),
+        16,
+        "a head of 12 and a tail of 12"
+    );
+    assert_eq!(
+        place(&mut table, 64 * KIB4, KIB4, 64),
+        0,
+        "the memory lies otherwise"
+    );
+    assert_eq!(place(&mut table, 128 * KIB4, 0, 15), 0, "too few");
+    assert_eq!(place(&mut table, MIB2, MIB2, 512), 0, "a block of 2 MiB");
+}
+
+#[test]
+fn a_contiguous_group_is_broken_as_a_whole_before_a_part_of_it_changes() {
+    let (mut table, log) = table();
+    fill(&mut table, 0, &[5]);
+    log.take();
+    table
+        .protect(at(4 * KIB4, KIB4), Attributes::KERNEL_RODATA)
+        .unwrap();
+    let steps = log.take();
+    let waited = steps.iter().position(|&step| step == Step::Wait).unwrap();
+    let is_broken = |step: &Step| matches!(step, Step::Write(bits) if bits & 1 == 0);
+    assert_eq!(
+        steps[..waited]
+            .iter()
+            .filter(|step| is_broken(step))
+            .count(),
+        16
+    );
+    let invalidated = |step: &&Step| matches!(step, Step::Invalidate(_));
+    assert_eq!(steps[..waited].iter().filter(invalidated).count(), 16);
+    let joined: Vec<bool> = leaves(&table, at(0, 32 * KIB4))
+        .iter()
+        .map(|leaf| leaf.2)
+        .collect();
+    assert_eq!(joined, [[false; 16], [true; 16]].concat());
+    let attributes = |page: u64| {
+        table
+            .walk(VirtAddr::new(BASE + page * KIB4))
+            .unwrap()
+            .attributes
+    };
+    assert_eq!(attributes(4), Some(Attributes::KERNEL_RODATA));
+    assert_eq!(
+        (attributes(3), attributes(5), attributes(20)),
+        (Some(DATA), Some(DATA), Some(DATA))
+    );
+}
+
+#[test]
+fn whole_contiguous_groups_change_and_stay_joined() {
+    let (mut table, _log) = table();
+    fill(&mut table, 0, &[5]);
+    table
+        .protect(at(0, 32 * KIB4), Attributes::KERNEL_RODATA)
+        .unwrap();
+    assert!(leaves(&table, at(0, 32 * KIB4)).iter().all(|leaf| leaf.2));
+    let attributes = table.walk(VirtAddr::new(BASE)).unwrap().attributes;
+    assert_eq!(attributes, Some(Attributes::KERNEL_RODATA));
+    let splits = Err(MapError::SplitsBlock(VirtAddr::new(BASE + KIB4)));
+    assert_eq!(
+        table.unmap(at(KIB4, 15 * KIB4), Tables::Keep, &mut |_| {}),
+        splits
+    );
+}
+
+#[test]
+fn empty_tables_make_way_for_blocks_after_a_flush() {
+    let (mut table, log) = table();
+    fill(&mut table, 0, &[0]);
+    fill(&mut table, MIB2, &[0]);
+    table.clear(at(0, KIB4));
+    let tables = table.memory_mut().len();
+    log.take();
+    table.free_page_tables(at(0, 2 * MIB2));
+    assert_eq!(table.memory_mut().len(), tables - 1, "one is in use");
+    let steps = log.take();
+    let flushed = steps
+        .iter()
+        .position(|&step| step == Step::InvalidateAll)
+        .unwrap();
+    let freed = steps.iter().position(|&step| step == Step::Free).unwrap();
+    assert!(flushed < freed);
+    fill(&mut table, 0, &[9]);
+    assert_eq!(leaves(&table, at(0, MIB2)), [(0, Level::MIB2, false)]);
 }

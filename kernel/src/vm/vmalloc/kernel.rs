@@ -3,9 +3,14 @@
 
 use super::{Backing, State, Vmalloc, VmallocError};
 use crate::{
-    mm::addr::VirtAddr,
+    mm::addr::{Pfn, VirtAddr},
     sync::irq,
-    vm::{area::Area, descriptor::Attributes, kernel_space, layout, table::MapError},
+    vm::{
+        area::Area,
+        descriptor::Attributes,
+        frames, kernel_space, layout,
+        table::{Held, MapError},
+    },
 };
 use core::{ops::Range, ptr::NonNull};
 
@@ -16,11 +21,24 @@ static AREAS: Vmalloc<KernelTables> = Vmalloc::new(layout::VMALLOC, KernelTables
 struct KernelTables;
 
 impl Backing for KernelTables {
+    #[inline]
     fn fill(&self, range: Range<VirtAddr>) -> Result<(), MapError> {
         kernel_space::map_frames(range, Attributes::KERNEL_DATA)
     }
-    fn empty(&self, range: Range<VirtAddr>) {
-        kernel_space::unmap_frames(range);
+    #[inline]
+    fn detach(&self, range: Range<VirtAddr>) -> Held {
+        kernel_space::detach(range)
+    }
+    fn flush(&self) {
+        kernel_space::flush();
+    }
+    #[inline]
+    fn release(&self, range: Range<VirtAddr>, held: Held) {
+        kernel_space::release(range, held);
+    }
+    #[inline]
+    fn free(&self, block: Pfn) {
+        frames::free_block(block);
     }
 }
 
@@ -39,7 +57,8 @@ pub fn vmalloc(bytes: u64) -> Result<NonNull<u8>, VmallocError> {
     Ok(NonNull::new(start.as_mut_ptr()).expect("the vmalloc area does not start at 0"))
 }
 
-/// Gives memory back that [`vmalloc`] gave.
+/// Gives memory back that [`vmalloc`] gave. Frames and addresses are free again a little later, see
+/// [`purge`].
 ///
 /// Panics with the address when no area starts there, or when it is being freed already.
 ///
@@ -58,6 +77,12 @@ pub unsafe fn vfree(memory: NonNull<u8>) -> Result<(), VmallocError> {
         panic!("{error}");
     }
     Ok(())
+}
+
+/// Gives back the memory and the addresses of all areas that were freed lately; returns how many those
+/// are. With interrupts masked, and so in an interrupt, none.
+pub fn purge() -> usize {
+    if irq::is_masked() { 0 } else { AREAS.purge() }
 }
 
 /// The area that `address` lies in, or whose guard page it does. For fault handlers: it waits for nobody.
