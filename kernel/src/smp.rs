@@ -10,7 +10,11 @@
 
 use crate::{
     arch::{cache, cpu, image, irq, mmu, stack, timer},
-    mm::addr::{LinearMap, PhysAddr, VirtAddr},
+    mm::{
+        addr::{LinearMap, PhysAddr, VirtAddr},
+        frames::{self, FrameError},
+        local,
+    },
     sync::{SpinLock, percpu::MAX_CPUS},
     vm::{descriptor::Attributes, kernel_space, layout, table::MapError},
 };
@@ -31,6 +35,8 @@ pub enum StartError {
     NoMethod(usize),
     /// No memory for its stacks.
     Stacks(MapError),
+    /// No memory for its magazines.
+    Magazines(FrameError),
     /// PSCI refused.
     Psci(PsciError),
     /// It was started, and did not come up within a second.
@@ -44,6 +50,7 @@ impl fmt::Display for StartError {
             Self::Running(core) => write!(f, "core {core} runs already"),
             Self::NoMethod(core) => write!(f, "no way to start core {core}"),
             Self::Stacks(error) => write!(f, "stacks: {error}"),
+            Self::Magazines(error) => write!(f, "magazines: {error}"),
             Self::Psci(error) => write!(f, "PSCI: {error}"),
             Self::Silent(core) => write!(f, "core {core} did not come up"),
         }
@@ -92,6 +99,9 @@ pub fn start(core: usize) -> Result<(), StartError> {
         *end = map_stack(number as u64).map_err(StartError::Stacks)?;
     }
     cpu::prepare(core, ends[0], ends[1], ends[2]);
+    if let Some(frames) = frames::global() {
+        local::provide_slots(frames, core).map_err(StartError::Magazines)?;
+    }
     let entry = image::secondary_entry();
     match (described.start, board.psci) {
         (CpuStart::Psci, Some(conduit)) => {

@@ -1,34 +1,73 @@
 //! This core: its number, its stacks, and waiting.
 
 use super::{image, stack};
-use crate::mm::addr::VirtAddr;
-use crate::sync::percpu::MAX_CPUS;
+use crate::mm::{addr::VirtAddr, local::Local};
+use crate::sync::{irq::IrqMasked, percpu::MAX_CPUS};
 use aarch64_cpu::registers::{Readable, TPIDR_EL1};
 use core::{
     arch::asm,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// What exception entry needs of a core, found through TPIDR_EL1.
+/// What a context of a core has for itself, found through TPIDR_EL1: the fast paths' part first, so that
+/// one instruction reaches it.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct CpuBlock {
+    local: Local,
     /// The core's number.
     pub id: AtomicU64,
     /// End of its interrupt stack.
     pub irq_stack: AtomicU64,
     /// End of its fault stack.
     pub fault_stack: AtomicU64,
+    /// Address of the block that the core's interrupts use.
+    pub irq_block: AtomicU64,
 }
 
-/// The blocks; the boot core's is the first.
-pub static CPUS: [CpuBlock; MAX_CPUS] = [const {
-    CpuBlock {
-        id: AtomicU64::new(0),
-        irq_stack: AtomicU64::new(0),
-        fault_stack: AtomicU64::new(0),
+/// The blocks of the cores' thread and interrupt contexts; the boot core's are the first.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct CpuBlocks([[CpuBlock; CONTEXTS]; MAX_CPUS]);
+
+/// Contexts of a core: thread, interrupt.
+const CONTEXTS: usize = 2;
+
+// SAFETY: a block's `local` is reached by `local` and `locals_of_this_core` alone, which hand each
+// context its own, and by `all_locals`, whose users look at words that are made for that.
+unsafe impl Sync for CpuBlocks {}
+
+/// All blocks. The image's entry points TPIDR_EL1 to the first.
+pub static CPUS: CpuBlocks = CpuBlocks(
+    [const {
+        [const {
+            CpuBlock {
+                local: Local::zero(),
+                id: AtomicU64::new(0),
+                irq_stack: AtomicU64::new(0),
+                fault_stack: AtomicU64::new(0),
+                irq_block: AtomicU64::new(0),
+            }
+        }; CONTEXTS]
+    }; MAX_CPUS],
+);
+
+/// Cores whose blocks are ready, as bits.
+static READY: AtomicU64 = AtomicU64::new(0);
+
+/// Fills in the blocks of core `id`, which does not run yet, or is this one before it allocates.
+fn init_blocks(id: usize, irq_stack: u64, fault_stack: u64) {
+    let [_, irq] = &CPUS.0[id];
+    for block in &CPUS.0[id] {
+        block.local.init();
+        block.id.store(id as u64, Ordering::Relaxed);
+        block.irq_stack.store(irq_stack, Ordering::Relaxed);
+        block.fault_stack.store(fault_stack, Ordering::Relaxed);
+        let irq_block = VirtAddr::from_ptr(irq).get();
+        block.irq_block.store(irq_block, Ordering::Relaxed);
     }
-}; MAX_CPUS];
+    READY.fetch_or(1 << id, Ordering::Release);
+}
 
 /// What a core that starts finds: the end of its stack, and its block.
 #[derive(Debug)]
@@ -47,16 +86,15 @@ pub static SECONDARY: Secondary = Secondary {
 /// Gives core `id` its stacks, by their ends, and leaves word for it; it may be started from then on.
 /// Panics past [`MAX_CPUS`].
 pub fn prepare(id: usize, stack: VirtAddr, irq_stack: VirtAddr, fault_stack: VirtAddr) {
-    let block = &CPUS[id];
-    block.id.store(id as u64, Ordering::Relaxed);
-    block.irq_stack.store(irq_stack.get(), Ordering::Relaxed);
-    block
-        .fault_stack
-        .store(fault_stack.get(), Ordering::Relaxed);
+    // A core that did not come up when it was started before keeps what its blocks hold.
+    if READY.load(Ordering::Acquire) & 1 << id == 0 {
+        init_blocks(id, irq_stack.get(), fault_stack.get());
+    }
     SECONDARY.stack.store(stack.get(), Ordering::Relaxed);
-    SECONDARY
-        .block
-        .store(VirtAddr::from_ptr(block).get(), Ordering::Relaxed);
+    SECONDARY.block.store(
+        VirtAddr::from_ptr(&raw const CPUS.0[id][0]).get(),
+        Ordering::Relaxed,
+    );
     // What starts the core is no store of this kind: a call, or a word past the caches.
     super::barrier::dsb_ish();
 }
@@ -67,28 +105,58 @@ pub fn send_event() {
     aarch64_cpu::asm::sev();
 }
 
-/// Gives the boot core its stacks.
+/// Gives the boot core its stacks and its magazines: the first Rust code, before anything allocates.
 pub fn init_boot_cpu() {
     let end = |guard: VirtAddr| guard.get() + stack::STACK_BYTES;
-    CPUS[0]
-        .irq_stack
-        .store(end(image::irq_stack_guard().end), Ordering::Relaxed);
-    CPUS[0]
-        .fault_stack
-        .store(end(image::fault_stack_guard().end), Ordering::Relaxed);
+    init_blocks(
+        0,
+        end(image::irq_stack_guard().end),
+        end(image::fault_stack_guard().end),
+    );
+}
+
+/// The running context's block.
+#[inline(always)]
+fn block() -> *const CpuBlock {
+    #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
+    core::ptr::with_exposed_provenance::<CpuBlock>(TPIDR_EL1.get() as usize)
 }
 
 /// This core's number, below [`MAX_CPUS`].
 #[inline]
 pub fn id() -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
-    let block = core::ptr::with_exposed_provenance::<CpuBlock>(TPIDR_EL1.get() as usize);
     // SAFETY: TPIDR_EL1 holds the address of one of the static blocks from before the first Rust
     // instruction on every core, and user code cannot write it.
-    let id = unsafe { &*block }.id.load(Ordering::Relaxed);
+    let id = unsafe { &(*block()).id }.load(Ordering::Relaxed);
     #[expect(clippy::cast_possible_truncation, reason = "below MAX_CPUS")]
     let id = id as usize;
     id
+}
+
+/// What the running context has for itself.
+#[inline(always)]
+pub fn local<'a>() -> &'a Local {
+    // SAFETY: as for `id`; and the exception entry points TPIDR_EL1 to another block whenever another
+    // context runs on this core, so that this one is ours. A `&Local` cannot be sent to another.
+    unsafe { &(*block()).local }
+}
+
+/// What both contexts of this core have: no interrupt uses its own meanwhile.
+pub fn locals_of_this_core(_proof: &IrqMasked) -> [&Local; CONTEXTS] {
+    CPUS.0[id()].each_ref().map(|block| &block.local)
+}
+
+/// What both contexts of core `core` have, which does not run, or is this one while nothing interrupts.
+pub fn locals_of<'a>(core: usize) -> [&'a Local; CONTEXTS] {
+    CPUS.0[core].each_ref().map(|block| &block.local)
+}
+
+/// What the contexts of all cores have that were ever started.
+pub fn all_locals<'a>() -> impl Iterator<Item = &'a Local> {
+    let ready = READY.load(Ordering::Acquire);
+    let cores = CPUS.0.iter().enumerate();
+    let cores = cores.filter(move |(id, _)| ready & 1 << id != 0);
+    cores.flat_map(|(_, contexts)| contexts.iter().map(|block| &block.local))
 }
 
 /// Lets another hardware thread, or another core of an emulator, go first.

@@ -67,6 +67,7 @@ core::arch::global_asm!(
     STACK_SHIFT = const STACK_SHIFT,
     IRQ_STACK = const offset_of!(CpuBlock, irq_stack),
     FAULT_STACK = const offset_of!(CpuBlock, fault_stack),
+    IRQ_BLOCK = const offset_of!(CpuBlock, irq_block),
     KIND_SP0 = const Kind::Sp0 as u64,
     KIND_FIQ = const Kind::Fiq as u64,
     KIND_SERROR = const Kind::SError as u64,

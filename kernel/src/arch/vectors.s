@@ -152,14 +152,20 @@ el1_return:
     add     sp, sp, #{FRAME_BYTES}
     eret
 
+// The handler runs on the core's interrupt stack, with the interrupt context's block: what the
+// interrupted code was doing with its own stays as it is. TPIDR_EL1 is read by MRS in program order
+// (Arm ARM D24.1.2.2: direct writes need no barrier before direct reads).
 el1_irq:
     save_el1
-    mrs     x9, tpidr_el1
-    ldr     x9, [x9, #{IRQ_STACK}]
+    mrs     x20, tpidr_el1
+    ldr     x9, [x20, #{IRQ_BLOCK}]
+    msr     tpidr_el1, x9
+    ldr     x9, [x20, #{IRQ_STACK}]
     mov     x19, sp
     mov     sp, x9
     bl      {EL1_IRQ}
     mov     sp, x19
+    msr     tpidr_el1, x20
     b       el1_return
 
 el0_sync:
@@ -174,6 +180,7 @@ el0_return:
     add     sp, sp, #{FRAME_BYTES}
     eret
 
+// No kernel code of this core was interrupted: its thread context is free for the handler.
 el0_irq:
     save_el0
     mov     x0, sp

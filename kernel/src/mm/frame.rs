@@ -3,15 +3,18 @@
 //! # Shape
 //!
 //! ```text
-//!          bit 0     8      16         32       42       52 54         64
-//! head         │ kind │ order │ cache   │ free   │ in use │ │ carved   │
-//!              └── tag of a slab ───────┘ └─ first free object, objects out, objects ever cut ─┘
+//!          bit 0     8      16     24      32       42       52 54         64
+//! head         │ kind │ order │ mag.  │ cache │ free   │ in use │ │ carved   │
+//!              └── tag of a slab ────────────┘ └─ first free object, objects out, objects ever cut ─┘
 //! next, prev   32 bits each: neighbours on the list of a free block or of a partial slab
 //! ```
 //!
 //! A block is known by its first frame, its head; the entries of the other frames are zero. Only
 //! slabs (at most eight frames) mark those too, so that any address inside leads to its cache. The
 //! head of a free block says in bits 16 to 18 on which migrate type's list it is.
+//!
+//! The third byte alone decides what a free looks at first: the magazine of the objects in the frame,
+//! or 0 where there are none. Nothing but a slab may put another value there.
 //!
 //! # Invariants
 //!
@@ -70,7 +73,7 @@ pub enum Kind {
 /// Number of a slab cache. The caches' registry alone makes them, each below the number of caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct CacheId(pub(super) u16);
+pub struct CacheId(pub(super) u8);
 
 /// Most objects of a slab; also "none" where an object's index is meant.
 pub const NO_OBJECT: u16 = (1 << 10) - 1;
@@ -86,9 +89,10 @@ pub struct SlabState {
     pub in_use: u16,
 }
 
-/// The low 32 bits of the head of a slab of `cache`, whose slabs are of `order`.
-pub const fn slab_tag(cache: CacheId, order: Order) -> u32 {
-    Kind::Slab as u32 | (order.get() as u32) << 8 | (cache.0 as u32) << 16
+/// The low 32 bits of the head of a slab of `cache`, whose slabs are of `order` and whose objects go to
+/// `magazine` when they are freed by their address.
+pub const fn slab_tag(cache: CacheId, order: Order, magazine: u8) -> u32 {
+    Kind::Slab as u32 | (order.get() as u32) << 8 | (magazine as u32) << 16 | (cache.0 as u32) << 24
 }
 
 const TYPE_SHIFT: u32 = 16;
@@ -193,18 +197,18 @@ impl Frame {
         self.head.store(u64::from(tag) | state, Relaxed);
     }
 
-    /// Makes it a further frame of a slab.
-    pub fn set_slab_tail(&self, cache: CacheId) {
-        self.head
-            .store(Kind::SlabTail as u64 | u64::from(cache.0) << 16, Relaxed);
+    /// Makes it a further frame of the slab with that tag.
+    pub fn set_slab_tail(&self, tag: u32) {
+        let tag = tag & !0xffff | Kind::SlabTail as u32;
+        self.head.store(u64::from(tag), Relaxed);
     }
 
     /// The cache whose slab this frame is part of.
     #[inline]
     pub fn slab_cache(&self) -> Option<CacheId> {
         let head = self.head.load(Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "sixteen bits are meant")]
-        let cache = CacheId((head >> 16) as u16);
+        #[expect(clippy::cast_possible_truncation, reason = "eight bits are meant")]
+        let cache = CacheId((head >> 24) as u8);
         // The two kinds differ in their lowest bit alone.
         (head & 0xfe == Kind::Slab as u64).then_some(cache)
     }

@@ -16,8 +16,9 @@
 )]
 
 use super::gfp::Gfp;
+use super::magazine::Block;
 use super::size_class::{self, SizeClass};
-use super::slab::{Object, SLAB, SlabAllocator};
+use super::slab::{SLAB, SlabAllocator};
 use crate::sync::irq;
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -32,6 +33,10 @@ static HEAP: Heap<'static, 'static> = Heap::new(&SLAB);
 pub fn init() {
     let frames = super::frames::global().expect("frames are set up before the heap");
     super::slab::init(frames);
+    #[cfg(target_os = "none")]
+    if super::local::provide_slots(frames, crate::sync::percpu::cpu()).is_err() {
+        crate::log::warn!("no memory for this core's magazines");
+    }
 }
 
 /// The kernel's heap.
@@ -49,14 +54,17 @@ impl<'s, 'f> Heap<'s, 'f> {
         Self(slab)
     }
 
+    /// Takes an object whose magazine had none, or what no class holds.
     #[inline(never)]
-    fn refill(&self, class: SizeClass) -> *mut u8 {
+    fn alloc_slowly(&self, layout: Layout, pops: u64) -> *mut u8 {
+        let Some(class) = class_of(layout) else {
+            return self.alloc_block(layout, Gfp::empty());
+        };
         let gfp = context();
-        let object = self.0.refill(class.cache(), gfp);
+        let object = self.0.alloc_slowly(class.cache(), gfp, pops);
         self.or_null(object, class.bytes(), gfp)
     }
 
-    #[inline(never)]
     fn alloc_block(&self, layout: Layout, flags: Gfp) -> *mut u8 {
         let (bytes, gfp) = (block_bytes(layout), context() | flags);
         self.or_null(self.0.alloc_block(bytes, gfp), bytes, gfp)
@@ -65,7 +73,7 @@ impl<'s, 'f> Heap<'s, 'f> {
     fn or_null(&self, memory: Option<NonNull<u8>>, bytes: usize, gfp: Gfp) -> *mut u8 {
         if memory.is_none() {
             // `GlobalAlloc` has no errors; the log hears of it.
-            self.0.refuse(bytes, gfp);
+            self.0.warn(bytes, gfp);
         }
         memory.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
@@ -113,12 +121,14 @@ fn block_bytes(layout: Layout) -> usize {
 unsafe impl GlobalAlloc for Heap<'_, '_> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = class_of(layout) else {
-            return self.alloc_block(layout, Gfp::empty());
+        // One way out of the fast path, so that it needs no stack frame.
+        let popped = match class_of(layout) {
+            Some(class) => self.0.local().magazine(class.cache().0).pop(),
+            None => Err(0),
         };
-        match self.0.pop_object(class.cache()) {
-            Some(object) => object.as_ptr(),
-            None => self.refill(class),
+        match popped {
+            Ok(block) => block.into_raw().as_ptr(),
+            Err(pops) => self.alloc_slowly(layout, pops),
         }
     }
 
@@ -129,8 +139,8 @@ unsafe impl GlobalAlloc for Heap<'_, '_> {
         match class_of(layout) {
             Some(class) => {
                 // SAFETY: the caller gives up an object that `alloc` took from this class.
-                let object = unsafe { Object::new(object) };
-                self.0.free_object(class.cache(), object);
+                let block = unsafe { Block::new(object) };
+                self.0.free_object(class.cache(), block);
             }
             None => self.0.free_block(object),
         }

@@ -27,8 +27,9 @@
 use super::addr::{Order, PAGE_BYTES, VirtAddr};
 use super::frame::{Frame, Kind};
 use super::gfp::Gfp;
+use super::magazine::Block;
 use super::size_class;
-use super::slab::{Misuse, MisuseKind, Object, SLAB, SlabAllocator, die};
+use super::slab::{Misuse, MisuseKind, SLAB, SlabAllocator, die};
 use core::{fmt, ptr::NonNull};
 
 /// What a request for no bytes gets: never null, aligned to 16, and faults when it is used.
@@ -86,6 +87,25 @@ impl fmt::Display for AllocError {
 
 impl core::error::Error for AllocError {}
 
+/// An [`AllocError`] without the size: it fits a register, so that fast paths need no memory for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refusal {
+    OutOfMemory { free_frames: u32 },
+    TooLarge,
+    NotReady,
+}
+
+impl Refusal {
+    #[inline(always)]
+    pub(super) const fn error(self, bytes: usize) -> AllocError {
+        match self {
+            Self::OutOfMemory { free_frames } => AllocError::OutOfMemory { bytes, free_frames },
+            Self::TooLarge => AllocError::TooLarge { bytes },
+            Self::NotReady => AllocError::NotReady { bytes },
+        }
+    }
+}
+
 impl SlabAllocator<'_> {
     /// Takes `bytes`, at least 8-byte aligned, and naturally aligned if a power of two. The content is
     /// garbage without [`Gfp::ZERO`]. For 0 bytes it returns [`ZERO_SIZE`], which may be freed.
@@ -98,18 +118,33 @@ impl SlabAllocator<'_> {
     /// [`AllocError`]; nothing was changed.
     #[inline]
     pub fn kmalloc(&self, bytes: usize, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
-        if let Some(class) = size_class::of(bytes)
-            && !gfp.intersects(SPECIAL)
-            && let Some(object) = self.pop_object(class.cache())
-        {
-            return Ok(object);
-        }
-        self.kmalloc_slowly(bytes, gfp)
+        // One way out of the fast path, so that it needs no stack frame.
+        let popped = match size_class::of(bytes) {
+            Some(class) if !gfp.intersects(SPECIAL) => self.local().magazine(class.cache().0).pop(),
+            _ => Err(0),
+        };
+        let memory = match popped {
+            Ok(block) => Some(block.into_raw()),
+            Err(pops) => self.kmalloc_slowly(bytes, gfp, pops),
+        };
+        memory.ok_or_else(|| self.why_not(bytes).error(bytes))
     }
 
     #[inline(never)]
-    fn kmalloc_slowly(&self, bytes: usize, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
+    fn kmalloc_slowly(&self, bytes: usize, gfp: Gfp, pops: u64) -> Option<NonNull<u8>> {
         let memory = match size_class::of(bytes) {
+            Some(class) if !gfp.intersects(SPECIAL) => self.alloc_slowly(class.cache(), gfp, pops),
+            _ => self.kmalloc_specially(bytes, gfp),
+        };
+        if memory.is_none() {
+            self.warn(bytes, gfp);
+        }
+        memory
+    }
+
+    /// Takes what no class has, or what flags ask for.
+    fn kmalloc_specially(&self, bytes: usize, gfp: Gfp) -> Option<NonNull<u8>> {
+        match size_class::of(bytes) {
             Some(class) if !gfp.intersects(ZONES) => {
                 let object = self.alloc_object(class.cache(), gfp);
                 if let Some(object) = object.filter(|_| gfp.contains(Gfp::ZERO)) {
@@ -120,8 +155,7 @@ impl SlabAllocator<'_> {
             }
             None if bytes == 0 => self.frames.get().map(|_| ZERO_SIZE),
             _ => self.alloc_block(bytes, gfp),
-        };
-        memory.ok_or_else(|| self.refuse(bytes, gfp))
+        }
     }
 
     /// Takes a block for `bytes`, at least 1, aligned to its own size.
@@ -138,10 +172,10 @@ impl SlabAllocator<'_> {
         NonNull::new(frames.linear().to_virt(pfn.address()).as_mut_ptr())
     }
 
-    /// Why `bytes` were not to be had just now; the log hears of it too.
+    /// Tells the log that `bytes` were not to be had.
     #[cold]
     #[inline(never)]
-    pub(super) fn refuse(&self, bytes: usize, gfp: Gfp) -> AllocError {
+    pub(super) fn warn(&self, bytes: usize, gfp: Gfp) {
         if self.warnings.is_due(gfp) {
             crate::log::warn!(
                 "no {=usize} bytes with flags {=u32:#x}: {=u32} frames are free",
@@ -150,11 +184,16 @@ impl SlabAllocator<'_> {
                 self.frames.get().map_or(0, |frames| frames.free_frames())
             );
         }
+    }
+
+    /// Why `bytes` were not to be had just now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn why_not(&self, bytes: usize) -> Refusal {
         match self.frames.get() {
-            _ if Order::holding(bytes as u64).is_none() => AllocError::TooLarge { bytes },
-            None => AllocError::NotReady { bytes },
-            Some(frames) => AllocError::OutOfMemory {
-                bytes,
+            _ if Order::holding(bytes as u64).is_none() => Refusal::TooLarge,
+            None => Refusal::NotReady,
+            Some(frames) => Refusal::OutOfMemory {
                 free_frames: frames.free_frames(),
             },
         }
@@ -168,21 +207,24 @@ impl SlabAllocator<'_> {
     #[inline]
     pub unsafe fn kfree(&self, memory: NonNull<u8>) {
         // SAFETY: the caller gives it up; what is no object comes back untouched.
-        let object = unsafe { Object::new(memory) };
-        if let Err(object) = self.push_object(object) {
-            self.kfree_slowly(object);
+        let block = unsafe { Block::new(memory) };
+        if let Err(block) = self.push_object(block) {
+            self.kfree_slowly(block);
         }
     }
 
     #[inline(never)]
-    fn kfree_slowly(&self, object: Object) {
+    fn kfree_slowly(&self, block: Block) {
+        if let Some(frames) = self.frames.get() {
+            self.local().learn(frames);
+        }
         let entry = self
             .frames
             .get()
-            .and_then(|frames| frames.frame_at(object.address()));
+            .and_then(|frames| frames.frame_at(VirtAddr::new(block.address())));
         match entry.and_then(Frame::slab_cache) {
-            Some(cache) => self.free_closely(cache, object),
-            None => self.free_block(object.into_raw()),
+            Some(cache) => Self::free_slowly(self.by_mark(cache, block), self, cache),
+            None => self.free_block(block.into_raw()),
         }
     }
 

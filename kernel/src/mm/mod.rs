@@ -58,6 +58,8 @@ pub mod frames;
 pub mod gfp;
 pub mod heap;
 pub mod kmalloc;
+pub mod local;
+pub mod magazine;
 pub mod memblock;
 pub mod pageblock;
 pub mod report;

@@ -1,14 +1,14 @@
-//! Size classes of kmalloc: four steps a doubling, 16 to 8,192 bytes.
+//! Size classes of kmalloc: four steps a doubling, 8 to 8,192 bytes.
 //!
 //! # Shape
 //!
 //! ```text
-//! class   0   1   2   3   4   5   6   7   8   9  10  11 …   30   31   32   33   34
-//! bytes  16  24  32  40  48  56  64  80  96 112 128 160 … 4096 5120 6144 7168 8192
+//! class   0   1   2   3   4   5   6   7   8   9  10  11  12 …   31   32   33   34   35
+//! bytes   8  16  24  32  40  48  56  64  80  96 112 128 160 … 4096 5120 6144 7168 8192
 //! ```
 //!
-//! Below 64 bytes the step is 8: four steps of less would break the alignment of a word. 16 bytes is
-//! the least, since a free object holds two words.
+//! Below 64 bytes the step is 8: four steps of less would break the alignment of a word. 8 bytes is
+//! the least, since a free object holds a word.
 //!
 //! # Invariants
 //!
@@ -21,21 +21,25 @@
 //! [`of`] reads one byte of a table of 1 KiB; with a constant size it is a constant. A class wastes at
 //! most a fifth of what it hands out, from 64 bytes on, and 7.6 % of it for evenly spread sizes.
 
-/// Number of a size class, below [`COUNT`].
+/// A size class. It holds the number of its cache, one more than the class's, so that no fast path has
+/// to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SizeClass(u8);
 
 /// Number of classes.
-pub const COUNT: usize = 35;
+pub const COUNT: usize = 36;
 /// Bytes of the largest class.
 pub const LARGEST_BYTES: usize = 8192;
 /// Bytes of the smallest class.
-pub const SMALLEST_BYTES: usize = 16;
+pub const SMALLEST_BYTES: usize = 8;
+
+/// Sizes in words, of 8 bytes, that have a class.
+pub const WORDS: usize = LARGEST_BYTES / 8;
 
 /// The class of each size, by the 8 bytes that its last one is in.
-static CLASSES: [SizeClass; LARGEST_BYTES / 8] = {
-    let mut classes = [SizeClass(0); LARGEST_BYTES / 8];
-    let (mut class, mut word) = (SizeClass(0), 0);
+static CLASSES: [SizeClass; WORDS] = {
+    let mut classes = [SizeClass(1); WORDS];
+    let (mut class, mut word) = (SizeClass(1), 0);
     while word < classes.len() {
         if class.bytes() < 8 * (word + 1) {
             class = SizeClass(class.0 + 1);
@@ -67,39 +71,46 @@ pub const fn of_layout(bytes: usize, align_bytes: usize) -> Option<SizeClass> {
 impl SizeClass {
     /// Bytes of its objects.
     pub const fn bytes(self) -> usize {
-        let number = self.0 as usize;
-        if number < 6 {
+        let number = self.index();
+        if number < 7 {
             return SMALLEST_BYTES + 8 * number;
         }
-        let (doubling, step) = ((number - 6) / 4, (number - 6) % 4);
+        let (doubling, step) = ((number - 7) / 4, (number - 7) % 4);
         (64 + 16 * step) << doubling
     }
 
     /// The class as an index below [`COUNT`].
     #[inline]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        self.0 as usize - 1
+    }
+
+    /// The number of its cache.
+    #[inline]
+    pub(super) const fn cache_number(self) -> u8 {
+        self.0
     }
 
     /// All classes, smallest first.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..35).map(Self)
+        (1..=36).map(Self)
     }
 
     /// The name of its cache.
     pub const fn name(self) -> &'static str {
-        NAMES[self.0 as usize]
+        NAMES[self.index()]
     }
 
     /// The class numbered `index`, below [`COUNT`].
     pub(super) const fn at(index: usize) -> Self {
         assert!(index < COUNT);
-        #[expect(clippy::cast_possible_truncation, reason = "below 35")]
-        Self(index as u8)
+        #[expect(clippy::cast_possible_truncation, reason = "below 36")]
+        Self(index as u8 + 1)
     }
 }
 
 const NAMES: [&str; COUNT] = [
+    "kmalloc-8",
     "kmalloc-16",
     "kmalloc-24",
     "kmalloc-32",

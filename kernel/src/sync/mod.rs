@@ -9,6 +9,7 @@
 
 pub mod irq;
 pub mod lock;
+pub mod owned;
 pub mod percpu;
 
 pub use irq::IrqMasked;

@@ -31,6 +31,11 @@ const LAYERS: &[&[&str]] = &[
 /// What a module may import from above nevertheless, each with its reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("arch", "mm::addr", "addresses are types everywhere"),
+    (
+        "arch",
+        "mm::local",
+        "the fast paths' own memory begins the block that TPIDR_EL1 leads to",
+    ),
     ("arch", "sync", "per-CPU data begins in the entry code"),
     (
         "arch",

@@ -9,6 +9,7 @@ use kernel::{
         addr::VirtAddr,
         gfp::Gfp,
         kmalloc::{kfree, kmalloc},
+        slab,
     },
     smp,
     vm::vmalloc::{vfree, vmalloc},
@@ -95,13 +96,14 @@ fn a_vmalloc_area_ends_in_a_guard() {
     write(VirtAddr::from_ptr(area.as_ptr()).offset(4096));
 }
 
-/// Makes everything on the per-CPU list leave it: to the slabs, for more is freed than it holds, and to
-/// this caller, for more is allocated. The default tier looks at an object when it leaves.
+/// Makes everything leave the magazine and the depot: to the slabs, for all is given back, and to this
+/// caller, for more is allocated. The default tier looks at an object when it leaves.
 fn push_out(objects: &[NonNull<u8>]) {
     for &object in objects {
         // SAFETY: each came from `kmalloc` and is freed once here.
         unsafe { kfree(object) };
     }
+    slab::shrink();
     for _ in 0..4 * objects.len() {
         black_box(kmalloc(64, Gfp::KERNEL).expect("memory"));
     }

@@ -8,14 +8,14 @@ fn a_zeroed_entry_is_a_frame_of_nobody() {
     let frame = Frame::default();
     assert_eq!(frame.kind(), Kind::None);
     assert_eq!(frame.slab_cache(), None);
-    assert_eq!(frame.carved(slab_tag(CacheId(0), Order::ZERO)), None);
+    assert_eq!(frame.carved(slab_tag(CacheId(0), Order::ZERO, 0)), None);
 }
 
 #[test]
 fn a_slab_head_holds_all_its_fields_at_their_limits() {
     let frame = Frame::default();
     let order = Order::new(3).unwrap();
-    let tag = slab_tag(CacheId(u16::MAX), order);
+    let tag = slab_tag(CacheId(u8::MAX), order, 7);
     frame.set_slab(tag);
     let full = SlabState {
         free: NO_OBJECT,
@@ -24,9 +24,9 @@ fn a_slab_head_holds_all_its_fields_at_their_limits() {
     };
     frame.update_slab(full);
     assert_eq!((frame.kind(), frame.order()), (Kind::Slab, order));
-    assert_eq!(frame.slab_cache(), Some(CacheId(u16::MAX)));
+    assert_eq!(frame.slab_cache(), Some(CacheId(u8::MAX)));
     assert_eq!(frame.carved(tag), Some(NO_OBJECT));
-    assert_eq!(frame.carved(slab_tag(CacheId(1), order)), None);
+    assert_eq!(frame.carved(slab_tag(CacheId(1), order, 7)), None);
     assert_eq!(frame.slab(), full);
     frame.update_slab(SlabState { carved: 0, ..full });
     assert_eq!(frame.slab(), SlabState { carved: 0, ..full });

@@ -1,20 +1,20 @@
 //! The allocator of all caches: fast paths, refill and relief, and the checks between.
 #![allow(
     unsafe_code,
-    reason = "tells all cores where memory is, when it is known"
+    reason = "goes from an object to the word in it that the allocator uses"
 )]
 
-use super::free_list::{self, CpuLists, Local, Object, Popped};
-use super::geometry::Shape;
-use super::memory::Extent;
+use super::link::Link;
 use super::registry::{self, Description, MAX_CACHES};
 use super::slabs::{Broken, Context, Slabs};
 use crate::mm::addr::VirtAddr;
-use crate::mm::frame::{CacheId, Frame};
+use crate::mm::frame::CacheId;
 use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
+use crate::mm::local::{Local, Locals};
+use crate::mm::magazine::{Block, Magazine, Top};
 use crate::mm::warnings::Warnings;
-use crate::sync::{SpinLock, irq};
+use crate::sync::{SpinLock, SpinLockGuard, irq};
 use core::{fmt, ptr::NonNull};
 use spin::Once;
 
@@ -65,7 +65,7 @@ impl fmt::Display for Misuse {
 pub struct SlabViolation {
     /// The cache's name.
     pub cache: &'static str,
-    /// The invariant's number in `slab::slabs`; 0 for the core's list.
+    /// The invariant's number in `slab::slabs`; 0 for the magazines and the depot.
     pub invariant: u8,
     /// Where it was found broken.
     pub address: VirtAddr,
@@ -75,7 +75,7 @@ pub struct SlabViolation {
 #[derive(Debug)]
 pub struct SlabAllocator<'f> {
     pub(crate) frames: Once<&'f Frames<'f>>,
-    pub(super) lists: CpuLists<'f, MAX_CACHES>,
+    pub(super) locals: Locals,
     pub(super) caches: [Slot; MAX_CACHES],
     pub(super) created: SpinLock<usize>,
     pub(in crate::mm) warnings: Warnings,
@@ -89,146 +89,237 @@ pub(super) struct Slot {
 }
 
 impl<'f> SlabAllocator<'f> {
-    /// The kmalloc caches, without memory: everything fails until [`init`](Self::init).
+    /// The kmalloc caches, without memory: everything fails until [`init`](Self::init). On the machine
+    /// there is one, [`SLAB`](super::SLAB), since all would share the cores' magazines.
+    #[cfg(not(target_os = "none"))]
     pub const fn new() -> Self {
+        registry::new_allocator()
+    }
+
+    /// The kernel's.
+    #[cfg(target_os = "none")]
+    pub(super) const fn new() -> Self {
         registry::new_allocator()
     }
 
     /// Gives it the frames to live on, the first time; until then every allocation fails.
     pub fn init(&self, frames: &'f Frames<'f>) {
-        self.frames.call_once(|| {
-            // SAFETY: this is the only call, and nobody has an object or an address of this
-            // allocator before there are frames: all requests, for 0 bytes too, fail.
-            unsafe { self.lists.set_extent(Extent::of(frames)) };
-            frames
-        });
+        self.frames.call_once(|| frames);
+    }
+
+    /// This context's magazines.
+    #[inline(always)]
+    pub(crate) fn local(&self) -> &Local {
+        self.locals.here()
     }
 
     /// Takes an object of `cache`; `None` if there is no memory.
-    pub(crate) fn alloc_object(&self, cache: CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
-        self.pop_object(cache).or_else(|| self.refill(cache, gfp))
-    }
-
-    /// Takes an object of `cache` from this core's list; `None` if it is empty, or if what is first
-    /// should not be there: [`refill`](Self::refill) finds out.
     #[inline(always)]
-    pub(crate) fn pop_object(&self, cache: CacheId) -> Option<NonNull<u8>> {
-        let irq = irq::mask();
-        let here = self.lists.here(irq.proof());
-        let list = here.list(cache);
-        match list.pop(|address| find(&here.extent(), list.shape(), address)) {
-            Popped::Object(object, _) => Some(object.into_raw()),
-            Popped::Empty | Popped::Broken(_) => None,
+    pub(crate) fn alloc_object(&self, cache: CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
+        match self.local().magazine(cache.0).pop() {
+            Ok(block) => Some(block.into_raw()),
+            Err(pops) => self.alloc_slowly(cache, gfp, pops),
         }
     }
 
     /// Takes back an object of `cache`, without looking whose it is in the default tier.
     #[inline(always)]
-    pub(crate) fn free_object(&self, cache: CacheId, object: Object) {
-        let refused = {
-            let irq = irq::mask();
-            push(self.lists.local(cache, irq.proof()), object)
-        };
-        if let Err(object) = refused {
-            self.free_closely(cache, object);
+    pub(crate) fn free_object(&self, cache: CacheId, block: Block) {
+        if HARDENED {
+            return Self::free_slowly(block, self, cache);
+        }
+        if let Err(block) = self.local().magazine(cache.0).push(block) {
+            Self::free_slowly(block, self, cache);
         }
     }
 
     /// Takes back an object of any cache; gives back what is none, and what needs a closer look.
     #[inline(always)]
-    pub(crate) fn push_object(&self, object: Object) -> Result<(), Object> {
-        let irq = irq::mask();
-        let here = self.lists.here(irq.proof());
-        let frame = here.extent().entry(object.address());
-        match frame.and_then(Frame::slab_cache) {
-            Some(cache) => push(here.list(cache), object),
-            None => Err(object),
+    pub(crate) fn push_object(&self, block: Block) -> Result<(), Block> {
+        if HARDENED {
+            return Err(block);
+        }
+        match self.local().magazine_at(block.address()) {
+            Some(magazine) => magazine.push(block),
+            None => Err(block),
         }
     }
 
-    /// Takes a batch from the slabs: one object for the caller, the others for the core's list.
+    /// Takes an object, where the magazine had none; it had handed out `pops`.
     #[inline(never)]
-    pub(crate) fn refill(&self, cache: CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
-        let object = self.take_batch(cache, gfp);
-        if object.is_none() && gfp.contains(Gfp::DIRECT_RECLAIM) && self.shrink() > 0 {
-            return self.take_batch(cache, gfp);
+    pub(crate) fn alloc_slowly(&self, cache: CacheId, gfp: Gfp, pops: u64) -> Option<NonNull<u8>> {
+        let context = self.context(cache)?;
+        let local = self.local();
+        let magazine = local.magazine(cache.0);
+        // Counted before the rest, in which others of this context may be counted.
+        magazine.count_pop(pops);
+        let block = self.take(&context, cache, magazine, gfp);
+        if block.is_none() {
+            magazine.uncount_pop();
+            self.slot(cache).slabs.lock().events.failures += 1;
         }
-        object
+        block.map(|block| context.object_of(block))
     }
 
-    fn take_batch(&self, cache: CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
-        let irq = irq::mask();
-        let context = self.context(cache)?;
-        let list = self.lists.local(cache, irq.proof());
-        // An interrupt may have freed objects since this core's list was found empty.
-        match list.pop(|address| context.find(address)) {
-            Popped::Object(object, _) => return Some(object.into_raw()),
-            Popped::Broken(address) => self.die(cache, address),
-            Popped::Empty => {}
+    /// Takes an object for the caller, and others for the magazine.
+    fn take(
+        &self,
+        context: &Context<'_, 'f>,
+        cache: CacheId,
+        magazine: &Magazine,
+        gfp: Gfp,
+    ) -> Option<Block> {
+        match magazine.top() {
+            Top::Block(block) => return Some(block),
+            Top::Broken(address) => self.die(cache, address),
+            Top::Empty => {}
         }
+        self.local().attach(cache.0, context.geometry.limit());
         let mut slabs = self.slot(cache).slabs.lock();
-        let mut first = slabs.take(&context);
-        if let Ok(None) = first {
-            let zone = self.describe(cache).zone | gfp;
-            slabs.grow(&context, zone).ok()?;
-            first = slabs.take(&context);
-        }
-        let mut broken = None;
-        for _ in 1..context.geometry.batch {
-            match slabs.take(&context) {
-                Ok(Some(object)) => list.push(object),
-                Ok(None) => break,
-                Err(Broken(at)) => broken = Some(at),
-            }
+        slabs.events.misses += 1;
+        if let Some(block) = self.refill(context, cache, magazine, &mut slabs) {
+            return Some(block);
         }
         drop(slabs);
-        match (first, broken) {
-            (Ok(Some(object)), None) => Some(object.into_raw()),
-            (Err(Broken(at)), _) | (_, Some(at)) => {
-                self.report(cache, MisuseKind::DoubleFreeOrOverwritten, at)
-            }
-            (Ok(None), None) => unreachable!("a new slab has objects"),
+        let order = context.geometry.order;
+        // Whoever asked for an object says that there is none.
+        let zones = Gfp::DMA.union(Gfp::DMA32);
+        let flags = gfp.difference(zones | Gfp::ZERO) | self.describe(cache).zone | Gfp::NOWARN;
+        let mut head = context.frames.alloc(order, flags);
+        if head.is_err() && gfp.contains(Gfp::DIRECT_RECLAIM) && self.shrink() > 0 {
+            head = context.frames.alloc(order, flags);
         }
-    }
-
-    /// Moves objects from this core's list back to the slabs.
-    fn give_back(&self, context: &Context<'_, '_>, list: Local<'_>, objects: u16) {
-        let cache = context.cache;
         let mut slabs = self.slot(cache).slabs.lock();
-        for _ in 0..objects {
-            let given = match list.pop(|address| context.find(address)) {
-                Popped::Empty => return,
-                Popped::Broken(address) => Err(Broken(address)),
-                Popped::Object(object, place) => slabs.give(context, place, object),
-            };
-            if let Err(Broken(address)) = given {
-                drop(slabs);
-                self.die(cache, address);
+        if let Ok(head) = head {
+            slabs.add(context, head);
+        }
+        // Without a new slab, others may have given something back meanwhile.
+        self.refill(context, cache, magazine, &mut slabs)
+    }
+
+    /// Takes a batch from the depot or the slabs: one object for the caller, the others into `magazine`.
+    fn refill(
+        &self,
+        context: &Context<'_, 'f>,
+        cache: CacheId,
+        magazine: &Magazine,
+        slabs: &mut SpinLockGuard<'_, Slabs>,
+    ) -> Option<Block> {
+        match slabs.depot.empty_into(magazine) {
+            Ok(Some(block)) => return Some(block),
+            Ok(None) => {}
+            Err(Broken(address)) => self.die(cache, address),
+        }
+        let mut first = None;
+        let most = if magazine.is_attached() {
+            context.geometry.batch
+        } else {
+            1
+        };
+        let taken = slabs.take(context, most, |block| match first {
+            None => first = Some(block),
+            Some(_) => {
+                let refused = magazine.push(block);
+                debug_assert!(refused.is_ok(), "an empty magazine has room for a batch");
             }
+        });
+        if let Err(Broken(address)) = taken {
+            self.die(cache, address);
+        }
+        first
+    }
+
+    /// Takes back what the fast path did not: the magazine has no room, or, in the hardened tier, to look
+    /// whether it may. The block comes first, since it is in the first register already.
+    #[inline(never)]
+    pub(crate) fn free_slowly(block: Block, slab: &Self, cache: CacheId) {
+        let Some(context) = slab.context(cache) else {
+            slab.report(cache, MisuseKind::InvalidFree, block.address());
+        };
+        if HARDENED {
+            slab.check_freed(&context, cache, &block);
+        }
+        let local = slab.local();
+        local.attach(cache.0, context.geometry.limit());
+        let magazine = local.magazine(cache.0);
+        if let Err(block) = magazine.push(block) {
+            slab.relieve(&context, cache, magazine, block);
         }
     }
 
-    /// Gives back what this core's lists and the slabs hold and nobody uses; returns how many slabs
-    /// that freed. Other cores' lists keep what they have.
+    /// Makes room in a magazine that is full, and takes `block` back.
+    fn relieve(
+        &self,
+        context: &Context<'_, 'f>,
+        cache: CacheId,
+        magazine: &Magazine,
+        block: Block,
+    ) {
+        let mut slabs = self.slot(cache).slabs.lock();
+        slabs.events.overflows += 1;
+        let relieved = if !magazine.is_attached() {
+            Ok(())
+        } else if slabs.depot.has_room() {
+            slabs.depot.fill_from(magazine, context.geometry.half())
+        } else {
+            Self::give_back(context, magazine, &mut slabs, context.geometry.batch)
+        };
+        let given = match (relieved, magazine.push(block)) {
+            (Ok(()), Err(block)) => slabs.give(context, core::iter::once(Ok(block))),
+            (relieved, _) => relieved,
+        };
+        if let Err(Broken(address)) = given {
+            self.die(cache, address);
+        }
+    }
+
+    /// Moves up to `most` objects from `magazine` to the slabs.
+    fn give_back(
+        context: &Context<'_, 'f>,
+        magazine: &Magazine,
+        slabs: &mut Slabs,
+        most: u16,
+    ) -> Result<(), Broken> {
+        let blocks = core::iter::from_fn(|| match magazine.top() {
+            Top::Block(block) => Some(Ok(block)),
+            Top::Empty => None,
+            Top::Broken(address) => Some(Err(Broken(address))),
+        });
+        slabs.give(context, blocks.take(usize::from(most)))
+    }
+
+    /// Gives back what this core's magazines, the depots and the slabs hold and nobody uses; returns how
+    /// many slabs that freed. Other cores' magazines keep what they have.
     pub fn shrink(&self) -> u32 {
         self.ids().map(|cache| self.shrink_cache(cache)).sum()
     }
 
-    fn shrink_cache(&self, cache: CacheId) -> u32 {
+    pub(super) fn shrink_cache(&self, cache: CacheId) -> u32 {
+        // The interrupt context's magazines are ours while interrupts are masked.
         let irq = irq::mask();
         let Some(context) = self.context(cache) else {
             return 0;
         };
-        let slabs_of = || self.slot(cache).slabs.lock();
-        let before = slabs_of().slabs();
-        let list = self.lists.local(cache, irq.proof());
-        self.give_back(&context, list, 2 * context.geometry.limit());
-        let mut slabs = slabs_of();
+        let mut slabs = self.slot(cache).slabs.lock();
+        let before = slabs.slabs();
+        let mut emptied = Ok(());
+        for local in self.locals.of_this_core(irq.proof()) {
+            let magazine = local.magazine(cache.0);
+            let most = context.geometry.limit();
+            emptied = emptied.and_then(|()| Self::give_back(&context, magazine, &mut slabs, most));
+        }
+        while let Some(block) = slabs.depot.take(context.geometry.half()) {
+            emptied = emptied.and_then(|()| slabs.give(&context, core::iter::once(Ok(block))));
+        }
+        if let Err(Broken(address)) = emptied {
+            self.die(cache, address);
+        }
         slabs.shrink(&context);
         before.saturating_sub(slabs.slabs())
     }
 
-    /// Checks every cache: this core's list, and all slabs. No other core may allocate meanwhile.
+    /// Checks every cache: this core's magazines, the depot, and all slabs. No other core may allocate
+    /// meanwhile.
     ///
     /// # Errors
     ///
@@ -244,23 +335,31 @@ impl<'f> SlabAllocator<'f> {
                 invariant,
                 address,
             };
-            let list = self.lists.local(cache, irq.proof());
-            let most = 2 * u32::from(context.geometry.limit());
-            let found = list.walk(most, |object| context.find(object.address()).is_some());
-            found.map_err(|at| broken(0, at))?;
+            let is_ours = |mark: u64| context.find(context.start_of(mark)).is_some();
+            for local in self.locals.of_this_core(irq.proof()) {
+                let mut blocks = local.magazine(cache.0).blocks();
+                if let Some((at, _)) = blocks.find(|&(at, right)| !right || !is_ours(at)) {
+                    return Err(broken(0, VirtAddr::new(at)));
+                }
+            }
             let slabs = self.slot(cache).slabs.lock();
+            let in_depot =
+                |block: &&Block| Link::get(block) != Some(Link::Depot) || !is_ours(block.address());
+            if let Some(block) = slabs.depot.blocks().find(in_depot) {
+                return Err(broken(0, VirtAddr::new(block.address())));
+            }
             slabs.validate(&context).map_err(|(n, at)| broken(n, at))?;
         }
         Ok(())
     }
 
-    /// Bytes from one object of `cache` to the next.
+    /// Bytes that a caller may use of each object of `cache`.
     pub(crate) fn object_bytes(&self, cache: CacheId) -> usize {
-        usize::from(self.describe(cache).geometry.object_bytes)
+        usize::from(self.describe(cache).geometry.usable_bytes())
     }
 
     #[inline]
-    fn slot(&self, cache: CacheId) -> &Slot {
+    pub(super) fn slot(&self, cache: CacheId) -> &Slot {
         &self.caches[usize::from(cache.0)]
     }
 
@@ -269,99 +368,74 @@ impl<'f> SlabAllocator<'f> {
         description.expect("a cache is described before anybody has its number")
     }
 
-    // Inlined, or each caller would copy it twice.
-    #[inline(always)]
-    fn context(&self, cache: CacheId) -> Option<Context<'_, 'f>> {
-        let geometry = &self.describe(cache).geometry;
+    pub(super) fn context(&self, cache: CacheId) -> Option<Context<'_, 'f>> {
+        let description = self.describe(cache);
         Some(Context {
             frames: *self.frames.get()?,
-            extent: Extent::of(self.frames.get()?),
-            cache,
-            geometry,
-            shape: Shape::new(cache, geometry),
+            geometry: &description.geometry,
+            shape: description.shape,
         })
     }
 
-    /// Takes back what the fast path did not: there is no room on this core's list, or the object may
-    /// be free already or, in the hardened tier, none of `cache`.
-    #[inline(never)]
-    pub(crate) fn free_closely(&self, cache: CacheId, object: Object) {
-        let Some(context) = self.context(cache) else {
-            self.report(cache, MisuseKind::InvalidFree, object.address())
+    /// The object at `block` of `cache`, by the word that the allocator uses.
+    pub(crate) fn by_mark(&self, cache: CacheId, block: Block) -> Block {
+        let offset = usize::from(self.describe(cache).geometry.mark_offset);
+        let object = block.into_raw();
+        // SAFETY: inside the object, for the caller gives up one of this cache.
+        let mark = unsafe { object.add(offset) };
+        // SAFETY: as above.
+        unsafe { Block::new(mark) }
+    }
+
+    /// Ends here if `block` cannot be freed.
+    fn check_freed(&self, context: &Context<'_, '_>, cache: CacheId, block: &Block) {
+        let (mark, word) = (block.address(), block.word());
+        if context.find(context.start_of(mark)).is_none() {
+            self.report(cache, MisuseKind::InvalidFree, mark);
+        }
+        let is_free = match Link::of(word, mark) {
+            Some(Link::Depot) => {
+                let slabs = self.slot(cache).slabs.lock();
+                slabs.depot.blocks().any(|block| block.address() == mark)
+            }
+            Some(Link::Slab(_)) => {
+                let _slabs = self.slot(cache).slabs.lock();
+                Slabs::lists(context, mark)
+            }
+            None => self
+                .locals
+                .all()
+                .any(|local| local.lists(cache.0, word, mark)),
         };
-        if HARDENED || object.may_be_sealed() {
-            self.check_freed(&context, &object);
-        }
-        let irq = irq::mask();
-        let list = self.lists.local(cache, irq.proof());
-        if list.is_full() {
-            self.give_back(&context, list, context.geometry.batch);
-        }
-        list.push(object);
-    }
-
-    /// Ends here if `object` cannot be freed.
-    #[inline(never)]
-    fn check_freed(&self, context: &Context<'_, '_>, object: &Object) {
-        let (cache, address) = (context.cache, object.address());
-        let found = context.find(address);
-        if HARDENED && found.is_none() {
-            self.report(cache, MisuseKind::InvalidFree, address);
-        }
-        let head = found.map(|(head, _)| head);
-        #[expect(clippy::cast_possible_truncation, reason = "few caches")]
-        if free_list::is_key(object.key(), head, MAX_CACHES as u16) {
-            self.report(cache, MisuseKind::DoubleFree, address);
+        if is_free {
+            self.report(cache, MisuseKind::DoubleFree, mark);
         }
     }
 
-    /// Ends with what was wrong with the object that came off this core's list.
+    /// Ends with what was wrong with the object that came off a list.
     #[cold]
     #[inline(never)]
-    fn die(&self, cache: CacheId, address: VirtAddr) -> ! {
+    fn die(&self, cache: CacheId, mark: u64) -> ! {
         let context = self.context(cache);
-        let found = context.and_then(|context| context.find(address));
+        let found = context.and_then(|context| context.find(context.start_of(mark)));
         let kind = match found {
             Some(_) => MisuseKind::DoubleFreeOrOverwritten,
             None => MisuseKind::InvalidFree,
         };
-        self.report(cache, kind, address)
+        self.report(cache, kind, mark)
     }
 
     #[cold]
     #[inline(never)]
-    fn report(&self, cache: CacheId, kind: MisuseKind, address: VirtAddr) -> ! {
-        let cache = self.describe(cache).name;
+    pub(super) fn report(&self, cache: CacheId, kind: MisuseKind, mark: u64) -> ! {
+        let Description { name, geometry, .. } = self.describe(cache);
+        let address = VirtAddr::new(mark.wrapping_sub(u64::from(geometry.mark_offset)));
         die(&Misuse {
-            cache,
+            cache: name,
             kind,
             address,
         })
     }
-}
-
-/// Puts `object` on the list, unless it needs a closer look or there is no room.
-#[inline(always)]
-fn push(list: Local<'_>, object: Object) -> Result<(), Object> {
-    if HARDENED || object.may_be_sealed() || list.is_full() {
-        return Err(object);
-    }
-    list.push(object);
-    Ok(())
-}
-
-/// The start of the slab and the index of the object at `address`, if one of that shape starts there
-/// and was ever handed out.
-#[inline(always)]
-pub(super) fn find(
-    extent: &Extent<'_>,
-    shape: Shape,
-    address: VirtAddr,
-) -> Option<(VirtAddr, u16)> {
-    let start = shape.slab_of(address);
-    let carved = extent.entry(start)?.carved(shape.tag)?;
-    let index = shape.index_of(address)?;
-    (index < carved).then_some((start, index))
 }
 
 /// A wrong free is a kernel bug.

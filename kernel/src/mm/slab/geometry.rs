@@ -9,18 +9,19 @@
 
 use crate::mm::addr::{Order, PAGE_BYTES, VirtAddr};
 use crate::mm::frame::{self, CacheId};
+use crate::mm::magazine::CAPACITY;
 
 /// Largest object of a cache, in bytes; larger ones are the buddy allocator's business.
 pub const LARGEST_OBJECT_BYTES: usize = 8192;
 /// Strictest alignment of a cache, in bytes.
 pub const LARGEST_ALIGN_BYTES: usize = 4096;
-/// Least bytes of an object: while it is free it holds two words.
-const SMALLEST_OBJECT_BYTES: usize = 16;
+/// Least bytes of an object: while it is free it holds a word.
+const SMALLEST_OBJECT_BYTES: usize = 8;
 /// Largest slab.
 const LARGEST_ORDER: u8 = 3;
 /// A slab may waste one part in this many at its end.
 const WASTE_PARTS: usize = 8;
-/// Most objects that move between a core's list and the slabs at once.
+/// Most objects that move between a magazine and the slabs at once.
 const LARGEST_BATCH: usize = 8;
 
 /// The layout of a cache's slabs.
@@ -32,7 +33,10 @@ pub struct Geometry {
     pub order: Order,
     /// Objects of a slab.
     pub capacity: u16,
-    /// How many objects a core's list is refilled with, and relieved of.
+    /// Where in an object the word is that the allocator uses while the object is free: 0, or past what
+    /// the owner uses, where that must keep its content.
+    pub mark_offset: u16,
+    /// How many objects move between a magazine and the slabs at once.
     pub batch: u16,
     /// 2³² over the object's bytes, rounded up.
     pub reciprocal: u32,
@@ -62,6 +66,7 @@ impl Geometry {
             object_bytes: object_bytes as u16,
             order,
             capacity: (order.bytes() as usize / object_bytes) as u16,
+            mark_offset: 0,
             batch: match batch {
                 0 => 1,
                 1..LARGEST_BATCH => batch as u16,
@@ -71,9 +76,44 @@ impl Geometry {
         })
     }
 
-    /// Most objects that a core's list keeps.
+    /// The layout for objects that keep what their constructor made of them while they are free: the
+    /// allocator's word lies behind them. `None` as for [`new`](Self::new).
+    #[expect(clippy::cast_possible_truncation, reason = "at most 8,192 bytes")]
+    pub const fn constructed(bytes: usize, align_bytes: usize) -> Option<Self> {
+        if bytes == 0 || bytes > LARGEST_OBJECT_BYTES - 8 {
+            return None;
+        }
+        let used = bytes.next_multiple_of(8);
+        match Self::new(used + 8, align_bytes) {
+            Some(geometry) => Some(Self {
+                mark_offset: used as u16,
+                ..geometry
+            }),
+            None => None,
+        }
+    }
+
+    /// Bytes of an object that its owner may use.
+    pub const fn usable_bytes(&self) -> u16 {
+        match self.mark_offset {
+            0 => self.object_bytes,
+            used => used,
+        }
+    }
+
+    /// Most objects that a magazine keeps.
     pub const fn limit(&self) -> u16 {
-        4 * self.batch
+        match self.object_bytes {
+            0..=1024 => CAPACITY,
+            1025..=2048 => 23,
+            2049..=4096 => 15,
+            _ => 7,
+        }
+    }
+
+    /// Objects that move between a magazine and the depot at once: half of what it keeps.
+    pub const fn half(&self) -> u16 {
+        self.limit() / 2
     }
 
     /// Bytes of a slab, less one: the bits of an address that tell its place in the slab.
@@ -113,10 +153,15 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) const fn new(cache: CacheId, geometry: &Geometry) -> Self {
+        // Only the cache itself knows where the word of such an object is.
+        let magazine = match geometry.mark_offset {
+            0 => cache.0,
+            _ => 0,
+        };
         Self {
             mask: geometry.mask(),
             reciprocal: geometry.reciprocal,
-            tag: frame::slab_tag(cache, geometry.order),
+            tag: frame::slab_tag(cache, geometry.order, magazine),
         }
     }
 
@@ -177,7 +222,7 @@ mod tests {
 
     #[test]
     fn every_offset_of_every_slab_has_the_index_that_division_gives() {
-        for bytes in (16..=LARGEST_OBJECT_BYTES).step_by(8) {
+        for bytes in (8..=LARGEST_OBJECT_BYTES).step_by(8) {
             let geometry = Geometry::new(bytes, 8).unwrap();
             let shape = Shape::new(CacheId(0), &geometry);
             for offset in 0..=geometry.mask() {

@@ -5,20 +5,21 @@
 )]
 
 use super::cache::{Misuse, MisuseKind, SlabAllocator, die};
-use super::free_list::Object;
 use super::geometry::Geometry;
 use super::registry::Description;
+use super::slabs::CacheEvents;
 use crate::mm::addr::{Order, VirtAddr};
 use crate::mm::frame::CacheId;
 use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
 use crate::mm::kmalloc::AllocError;
+use crate::mm::magazine::Block;
 use crate::sync::SpinLock;
 use core::{
     alloc::Layout,
     ptr::NonNull,
     sync::atomic::{
-        AtomicU16,
+        AtomicU8,
         Ordering::{Acquire, Release},
     },
 };
@@ -32,7 +33,7 @@ pub struct CacheStatistics {
     pub object_bytes: u16,
     /// Objects that callers have.
     pub live_objects: u32,
-    /// Objects on cores' lists, ready to be handed out.
+    /// Objects in magazines and in the depot, ready to be handed out.
     pub cached_objects: u32,
     /// Objects that a slab holds.
     pub objects_per_slab: u16,
@@ -40,10 +41,14 @@ pub struct CacheStatistics {
     pub slab_order: Order,
     /// Slabs.
     pub slabs: u32,
-    /// Objects that a core's list is refilled with.
+    /// Objects that move between a magazine and the slabs at once.
     pub batch: u16,
-    /// Most objects that a core's list keeps.
+    /// Most objects that a magazine keeps.
     pub limit: u16,
+    /// Allocations that succeeded.
+    pub allocations: u64,
+    /// How often the slow paths ran, and what for.
+    pub events: CacheEvents,
 }
 
 impl CacheStatistics {
@@ -77,25 +82,38 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
     /// [`AllocError`].
     #[inline]
     pub fn alloc(&self, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
-        if !gfp.contains(Gfp::ZERO)
-            && let Some(object) = self.slab.pop_object(self.id)
-        {
-            return Ok(object);
-        }
-        self.alloc_slowly(gfp)
+        let popped = match gfp.contains(Gfp::ZERO) {
+            false => self.slab.local().magazine(self.id.0).pop(),
+            true => Err(0),
+        };
+        let object = match popped {
+            Ok(block) => Some(block.into_raw()),
+            Err(pops) => self.alloc_slowly(gfp, pops),
+        };
+        object.ok_or_else(|| {
+            let bytes = self.object_bytes();
+            self.slab.why_not(bytes).error(bytes)
+        })
     }
 
     #[inline(never)]
-    fn alloc_slowly(&self, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
-        let bytes = self.object_bytes();
-        let zones = Gfp::DMA.union(Gfp::DMA32);
-        let object = self.slab.alloc_object(self.id, gfp.difference(zones));
-        let object = object.ok_or_else(|| self.slab.refuse(bytes, gfp))?;
-        if gfp.contains(Gfp::ZERO) {
-            // SAFETY: the object is ours until it is returned, and has that many bytes.
-            unsafe { object.write_bytes(0, bytes) };
+    fn alloc_slowly(&self, gfp: Gfp, pops: u64) -> Option<NonNull<u8>> {
+        let object = if gfp.contains(Gfp::ZERO) {
+            let object = self.slab.alloc_object(self.id, gfp);
+            object.map(|object| self.zeroed(object))
+        } else {
+            self.slab.alloc_slowly(self.id, gfp, pops)
+        };
+        if object.is_none() {
+            self.slab.warn(self.object_bytes(), gfp);
         }
-        Ok(object)
+        object
+    }
+
+    fn zeroed(&self, object: NonNull<u8>) -> NonNull<u8> {
+        // SAFETY: the object is ours until it is returned, and has that many bytes.
+        unsafe { object.write_bytes(0, self.object_bytes()) };
+        object
     }
 
     /// Gives an object back. Panics when that is noticed to be wrong; see [`slab`](super).
@@ -105,9 +123,9 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
     /// `object` came from this cache's [`alloc`](Self::alloc), and nobody uses it any more.
     #[inline]
     pub unsafe fn free(&self, object: NonNull<u8>) {
-        // SAFETY: the caller gives up an object of this cache, which has 16 bytes at least.
-        let object = unsafe { Object::new(object) };
-        self.slab.free_object(self.id, object);
+        // SAFETY: the caller gives up an object of this cache, which has 8 bytes at least.
+        let block = unsafe { Block::new(object) };
+        self.slab.free_object(self.id, block);
     }
 
     /// Bytes that a caller may use of each object.
@@ -118,8 +136,13 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
     /// Its figures.
     pub fn statistics(&self) -> CacheStatistics {
         let Description { name, geometry, .. } = self.slab.describe(self.id);
-        let slabs = self.slab.caches[usize::from(self.id.0)].slabs.lock();
-        let cached_objects = self.slab.lists.count(self.id);
+        let slabs = self.slab.slot(self.id).slabs.lock();
+        let mut cached_objects = slabs.depot.len(geometry.half());
+        let mut allocations = 0;
+        for local in self.slab.locals.all() {
+            cached_objects += u32::from(local.len(self.id.0, geometry.limit()));
+            allocations += local.pops(self.id.0);
+        }
         CacheStatistics {
             name,
             object_bytes: geometry.object_bytes,
@@ -130,6 +153,8 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
             slabs: slabs.slabs(),
             batch: geometry.batch,
             limit: geometry.limit(),
+            allocations,
+            events: slabs.events,
         }
     }
 }
@@ -159,12 +184,12 @@ pub struct Cache {
     name: &'static str,
     layout: Layout,
     zone: Gfp,
-    id: AtomicU16,
+    id: AtomicU8,
     birth: SpinLock<()>,
 }
 
 /// The number of a cache that does not exist yet.
-const UNBORN: u16 = u16::MAX;
+const UNBORN: u8 = u8::MAX;
 
 impl Cache {
     /// A cache for objects of `bytes`, 1 to 8,192, aligned to `align_bytes`, a power of two up to
@@ -186,7 +211,7 @@ impl Cache {
             name,
             layout,
             zone,
-            id: AtomicU16::new(UNBORN),
+            id: AtomicU8::new(UNBORN),
             birth: SpinLock::new(()),
         }
     }

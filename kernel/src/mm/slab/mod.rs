@@ -1,14 +1,16 @@
-//! Slab caches: objects of one size, from a list that each core has for itself.
+//! Slab caches: objects of one size, from a magazine that each context of each core has for itself.
 //!
 //! # Shape
 //!
 //! ```text
-//! alloc ◄── pop ──┐                          ┌── push ◄── free         any core, any context
-//!             [core's list: ≤ 4 batches + 1]                           interrupts masked
-//!      refill: ▲ one batch │ one batch ▼ relief
-//!             [partial slabs of the cache]                             cache lock
+//! alloc ◄── pop ──┐                               ┌── push ◄── free        any core, any context
+//!             [magazine: ≤ 31 objects, by address]                         no lock, no masking
+//!    half a magazine ▲ ▼ half a magazine
+//!             [depot: ≤ 4 halves]                                          cache lock
+//!              one batch ▲ ▼ one batch, of at most 8
+//!             [partial slabs of the cache]
 //!       grow:  ▲ one slab  │  one slab ▼ release
-//!             [buddy allocator]                                        zone lock
+//!             [page frames]                                                zone lock
 //! ```
 //!
 //! The caches of [`kmalloc`](super::kmalloc) are the first; a static [`Cache`] adds one. A cache is a number, an
@@ -21,44 +23,44 @@
 //!
 //! | misuse | default | `hardened` |
 //! |---|---|---|
-//! | free of what is free: on any core's list, or in its slab | that call | that call |
-//! | … and both words of its link were overwritten in between | when it leaves a list | when it leaves a list |
+//! | free of what is free, in a magazine or a depot | when it leaves there | that call |
+//! | free of what is free, in its slab | when it leaves the slab | that call |
+//! | write to the first word of what is free | when it leaves | when it leaves |
 //! | address outside memory, or not of a slab, given to kfree | that call | that call |
-//! | not the start of an object, never handed out, of another cache | when it leaves the core's list | that call |
+//! | not the start of an object, never handed out, of another cache | when it reaches its slab | that call |
 //!
-//! "Leaves the list" is to the next caller or to the slab, whichever is first; so no object is ever
-//! handed out twice, and none that is not one.
+//! No object is ever handed out twice at once. What that costs, and what naming more of it at once
+//! would, is in `kernel/decisions/0006-magazines-and-two-contexts.md`.
 //!
 //! # Invariants
 //!
-//! 1. Every object on a core's list is counted as in use by its slab, so its slab exists.
-//! 2. Objects that leave a core's list were sealed with that list's key, start an object that was
-//!    carved, and belong to the list's cache.
+//! 1. Every object in a magazine or the depot is counted as in use by its slab, so its slab exists.
 //!
 //! # Cost
 //!
-//! The fast paths touch one line of the core's and the object; the check on leaving adds the frame's
-//! entry. Slow paths move at most eight objects, and make at most one slab.
+//! The fast paths touch one line of the magazines, one of slots, and the object's first word. Slow paths
+//! move at most fifteen objects, and make or release at most one slab.
 //!
 //! # Locking
 //!
-//! A core's list: interrupts masked. A cache's slabs: its lock. A zone's lock may be taken inside a
-//! cache's; two caches' locks never are held together.
+//! A magazine: none, see [`magazine`](super::magazine). A cache's depot and slabs: its lock. A zone's lock
+//! may be taken inside a cache's; two caches' locks never are held together. Frames for a new slab are
+//! got with no lock held.
 
 mod cache;
-mod free_list;
+mod depot;
 mod geometry;
 mod handle;
-mod memory;
+mod link;
 mod registry;
 mod slabs;
 #[cfg(test)]
 mod tests;
 
 pub(super) use cache::die;
-pub(super) use free_list::Object;
 
 pub use cache::{Misuse, MisuseKind, SlabAllocator, SlabViolation};
 pub use geometry::{Geometry, LARGEST_ALIGN_BYTES, LARGEST_OBJECT_BYTES};
 pub use handle::{Cache, CacheHandle, CacheStatistics, SLAB, init, shrink};
 pub use registry::{CacheError, MAX_CACHES};
+pub use slabs::CacheEvents;

@@ -1,25 +1,28 @@
 //! Which caches there are: kmalloc's from the start, others as they are created.
 use super::cache::{SlabAllocator, Slot};
-use super::free_list::CpuLists;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Shape};
 use super::handle::CacheHandle;
 use super::slabs::Slabs;
 use crate::mm::frame::CacheId;
 use crate::mm::gfp::Gfp;
+use crate::mm::local::Locals;
 use crate::mm::size_class::{self, SizeClass};
 use crate::mm::warnings::Warnings;
 use crate::sync::SpinLock;
 use core::{alloc::Layout, fmt};
 use spin::Once;
 
-/// Most caches, kmalloc's 35 among them. With 62 a core's lists and their header fill 2 KiB.
-pub const MAX_CACHES: usize = 62;
+/// Places for caches, the first of which stays empty: the number 0 is no cache. kmalloc has 36.
+pub const MAX_CACHES: usize = 64;
+
+const _: () = assert!(MAX_CACHES <= crate::mm::local::FIRST_OF_PAGES);
 
 /// What does not change about a cache.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Description {
     pub(super) name: &'static str,
     pub(super) geometry: Geometry,
+    pub(super) shape: Shape,
     /// The zone that its slabs come from.
     pub(super) zone: Gfp,
 }
@@ -72,24 +75,26 @@ pub(super) const fn new_allocator<'f>() -> SlabAllocator<'f> {
     }; MAX_CACHES];
     let mut index = 0;
     while index < size_class::COUNT {
+        let class = SizeClass::at(index);
         let description = Once::initialized(Description {
-            name: SizeClass::at(index).name(),
+            name: class.name(),
             geometry: KMALLOC[index],
+            shape: Shape::new(class.cache(), &KMALLOC[index]),
             zone: Gfp::empty(),
         });
         // Nothing is lost: it was `Once::new()`. A plain assignment would drop it, which constant
         // evaluation cannot.
         core::mem::forget(core::mem::replace(
-            &mut caches[index].description,
+            &mut caches[index + 1].description,
             description,
         ));
         index += 1;
     }
     SlabAllocator {
         frames: Once::new(),
-        lists: CpuLists::new(&KMALLOC),
+        locals: Locals::new(),
         caches,
-        created: SpinLock::new(size_class::COUNT),
+        created: SpinLock::new(size_class::COUNT + 1),
         warnings: Warnings::new(),
     }
 }
@@ -98,8 +103,7 @@ impl SizeClass {
     /// The number of the class's cache.
     #[inline]
     pub(crate) const fn cache(self) -> CacheId {
-        #[expect(clippy::cast_possible_truncation, reason = "below 35")]
-        CacheId(self.index() as u16)
+        CacheId(self.cache_number())
     }
 }
 
@@ -123,12 +127,12 @@ impl<'f> SlabAllocator<'f> {
             return Err(CacheError::TooMany);
         }
         #[expect(clippy::cast_possible_truncation, reason = "below MAX_CACHES")]
-        let id = CacheId(*created as u16);
-        self.lists.set(id, &geometry);
+        let id = CacheId(*created as u8);
         let zone = zone.intersection(Gfp::DMA.union(Gfp::DMA32));
         self.caches[*created].description.call_once(|| Description {
             name,
             geometry,
+            shape: Shape::new(id, &geometry),
             zone,
         });
         *created += 1;
@@ -138,9 +142,9 @@ impl<'f> SlabAllocator<'f> {
     /// The numbers of all caches.
     pub(super) fn ids(&self) -> impl Iterator<Item = CacheId> + use<> {
         let created = *self.created.lock();
-        (0..created).map(|id| {
+        (1..created).map(|id| {
             #[expect(clippy::cast_possible_truncation, reason = "below MAX_CACHES")]
-            CacheId(id as u16)
+            CacheId(id as u8)
         })
     }
 

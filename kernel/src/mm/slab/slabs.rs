@@ -13,49 +13,50 @@
 //! # Invariants
 //!
 //! 1. A slab is on `partial` exactly while it has an object to give: `in_use < capacity`.
-//! 2. Its free list has `carved - in_use` objects, all below `carved`, each sealed with its key.
-//! 3. `slabs` slabs exist, `empty` of which have no object in use; `out` objects are in use.
+//! 2. Its free list has `carved - in_use` objects, all below `carved`, each linked by its first word.
+//! 3. `slabs` slabs exist, `empty` of which have no object in use; `out` objects are in use: with
+//!    callers, in magazines or in the depot.
 //! 4. All frames of a slab name its cache.
-//! 5. Empty slabs stand last on `partial`: `give` puts them there, and `take` uses one only when it
-//!    stands first. What `grow` makes is taken from before the lock is given back.
+//! 5. Empty slabs stand last on `partial`: `give` and `add` put them there, and objects are taken from
+//!    one only when it stands first.
 //!
 //! # Cost
 //!
-//! `take` and `give` touch one object and one entry, and at most two neighbours on the list. `give`
-//! releases at most one slab, `grow` makes one, of at most eight frames.
+//! `take` reads and writes one entry for all that it takes from a slab, and an object's first word for
+//! each; `give` one entry, one object, and at most two neighbours on the list. `give` releases at most
+//! one slab.
 //!
 //! # Locking
 //!
-//! The cache's lock wraps it; inside, `grow` and `release` take a zone's lock.
+//! The cache's lock wraps it; inside, `release` takes a zone's lock. Frames for a new slab are got
+//! without the lock, since that may take long.
 #![allow(
     unsafe_code,
     reason = "makes objects out of slab memory, by the invariants above"
 )]
 
-use super::free_list::{Object, slab_key};
+use super::depot::Depot;
 use super::geometry::{Geometry, Shape};
-use super::memory::Extent;
+use super::link::Link;
 use crate::mm::addr::{Pfn, VirtAddr};
-use crate::mm::frame::{CacheId, Frame, Kind, List, NO_OBJECT};
-use crate::mm::frames::{FrameError, Frames};
-use crate::mm::gfp::Gfp;
+use crate::mm::frame::{Frame, Kind, List, NO_OBJECT, SlabState};
+use crate::mm::frames::Frames;
+use crate::mm::magazine::Block;
 use core::ptr::NonNull;
 
 /// Empty slabs that a cache keeps for the next request.
 const KEEP_EMPTY: u32 = 1;
 
-/// An object on a slab's free list that does not say so: freed twice, or written to.
+/// The address of a free object that does not say where it is: freed twice, or written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Broken(pub(super) VirtAddr);
+pub(super) struct Broken(pub(super) u64);
 
 /// What the slabs belong to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Context<'c, 'f> {
     pub(super) frames: &'c Frames<'f>,
-    pub(super) cache: CacheId,
     pub(super) geometry: &'c Geometry,
     pub(super) shape: Shape,
-    pub(super) extent: Extent<'f>,
 }
 
 impl Context<'_, '_> {
@@ -65,8 +66,11 @@ impl Context<'_, '_> {
 
     /// The slab and the index of the object at `address`, if it is one that was ever handed out.
     pub(super) fn find(&self, address: VirtAddr) -> Option<(Pfn, u16)> {
-        let (start, index) = super::cache::find(&self.extent, self.shape, address)?;
-        Some((self.frames.linear().to_phys(start).frame(), index))
+        let start = self.shape.slab_of(address);
+        let carved = self.frames.frame_at(start)?.carved(self.shape.tag)?;
+        let index = self.shape.index_of(address)?;
+        let head = self.frames.linear().to_phys(start).frame();
+        (index < carved).then_some((head, index))
     }
 
     /// The object numbered `index` of the slab at `head`, below its capacity.
@@ -76,18 +80,75 @@ impl Context<'_, '_> {
     }
 
     /// Takes over an object that is on the slab's free list or was never handed out.
-    fn object(&self, head: Pfn, index: u16) -> Object {
-        let address = self.address(head, index);
-        let start = NonNull::new(address.as_mut_ptr::<u8>()).expect("the linear map is not at 0");
+    fn block(&self, head: Pfn, index: u16) -> Block {
+        self.at(self.address(head, index))
+    }
+
+    fn at(&self, address: VirtAddr) -> Block {
+        let mark = address.offset(u64::from(self.geometry.mark_offset));
+        let start = NonNull::new(mark.as_mut_ptr::<u8>()).expect("the linear map is not at 0");
         // SAFETY: the slab's memory is the cache's (the buddy allocator gave it, and the linear map
         // has it writable), and an object that nobody was given, or gave back, is ours.
-        unsafe { Object::new(start) }
+        unsafe { Block::new(start) }
+    }
+
+    /// Hands an object to its owner.
+    pub(super) fn object_of(&self, block: Block) -> NonNull<u8> {
+        let mark = block.into_raw();
+        // SAFETY: the mark is that far inside the object.
+        unsafe { mark.sub(usize::from(self.geometry.mark_offset)) }
+    }
+
+    /// The start of the object whose mark is at `mark`.
+    pub(super) fn start_of(&self, mark: u64) -> VirtAddr {
+        VirtAddr::new(mark.wrapping_sub(u64::from(self.geometry.mark_offset)))
+    }
+}
+
+/// How often a cache's slow paths ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheEvents {
+    /// Allocations that found their magazine empty.
+    pub misses: u64,
+    /// Frees that found their magazine full.
+    pub overflows: u64,
+    /// Allocations that found no memory.
+    pub failures: u64,
+    /// Slabs ever made.
+    pub slabs_made: u64,
+    /// The most slabs that there were at once.
+    pub peak_slabs: u32,
+}
+
+/// A slab that objects are being given to.
+struct Open {
+    slab: VirtAddr,
+    head: Pfn,
+    state: SlabState,
+    /// How many of its objects were in use.
+    before: u16,
+}
+
+impl Open {
+    /// The slab that starts at `slab`, if one of the cache does and has an object out.
+    fn new(context: &Context<'_, '_>, slab: VirtAddr) -> Option<Self> {
+        let frame = context.frames.frame_at(slab)?;
+        frame.carved(context.shape.tag)?;
+        let state = frame.slab();
+        (state.in_use > 0).then(|| Self {
+            slab,
+            head: context.frames.linear().to_phys(slab).frame(),
+            state,
+            before: state.in_use,
+        })
     }
 }
 
 /// The slabs of one cache.
 #[derive(Debug)]
 pub(super) struct Slabs {
+    pub(super) depot: Depot,
+    pub(super) events: CacheEvents,
     partial: List,
     slabs: u32,
     empty: u32,
@@ -97,6 +158,14 @@ pub(super) struct Slabs {
 impl Slabs {
     pub(super) const fn new() -> Self {
         Self {
+            depot: Depot::new(),
+            events: CacheEvents {
+                misses: 0,
+                overflows: 0,
+                failures: 0,
+                slabs_made: 0,
+                peak_slabs: 0,
+            },
             partial: List::new(),
             slabs: 0,
             empty: 0,
@@ -109,99 +178,149 @@ impl Slabs {
         self.slabs
     }
 
-    /// Objects outside of slabs: with callers and on cores' lists.
+    /// Objects outside of slabs: with callers, in magazines, in the depot.
     pub(super) const fn out(&self) -> u32 {
         self.out
     }
 
-    /// Takes an object from the first slab that has one; `None` if all are full.
-    pub(super) fn take(&mut self, context: &Context<'_, '_>) -> Result<Option<Object>, Broken> {
-        let Some(head) = self.partial.first() else {
-            return Ok(None);
-        };
-        let frame = context.frame(head);
-        let mut state = frame.slab();
-        let object = if state.free == NO_OBJECT {
-            state.carved += 1;
-            context.object(head, state.carved - 1)
-        } else {
-            let object = context.object(head, state.free);
-            let next = object
-                .sealed_next(slab_key(head))
-                .ok_or(Broken(object.address()))?;
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "an index, as its seal says"
-            )]
-            let next = next as u16;
-            state.free = next;
-            object
-        };
-        object.unseal();
-        if state.in_use == 0 {
-            self.empty -= 1;
+    /// Passes up to `most` objects to `sink`; returns how many there were. On an error none of those
+    /// that came before is lost.
+    pub(super) fn take(
+        &mut self,
+        context: &Context<'_, '_>,
+        most: u16,
+        mut sink: impl FnMut(Block),
+    ) -> Result<u16, Broken> {
+        let mut taken = 0;
+        while taken < most
+            && let Some(head) = self.partial.first()
+        {
+            taken += self.take_from(context, head, most - taken, &mut sink)?;
         }
-        state.in_use += 1;
-        self.out += 1;
-        frame.update_slab(state);
-        if state.in_use == context.geometry.capacity {
-            self.partial.remove(context.frames.table(), head);
-        }
-        Ok(Some(object))
+        Ok(taken)
     }
 
-    /// Takes back the object numbered `index` of the slab at `head`. An error if none of that slab is
-    /// out: it is back already, and was overwritten since.
+    /// Passes up to `most` objects of the slab at `head`, which is first and has one, to `sink`.
+    fn take_from(
+        &mut self,
+        context: &Context<'_, '_>,
+        head: Pfn,
+        most: u16,
+        sink: &mut impl FnMut(Block),
+    ) -> Result<u16, Broken> {
+        let frame = context.frame(head);
+        let mut state = frame.slab();
+        let (before, capacity) = (state.in_use, context.geometry.capacity);
+        let (last, mut broken) = (capacity.min(before + most), None);
+        while state.in_use < last && state.free != NO_OBJECT {
+            let block = context.block(head, state.free);
+            let next = match Link::get(&block) {
+                Some(Link::Slab(next)) if next == NO_OBJECT || next < state.carved => next,
+                _ => {
+                    broken = Some(Broken(block.address()));
+                    break;
+                }
+            };
+            sink(block);
+            state.free = next;
+            state.in_use += 1;
+        }
+        if broken.is_none() && state.in_use < last {
+            let mut address = context.address(head, state.carved);
+            while state.in_use < last {
+                sink(context.at(address));
+                address = address.offset(u64::from(context.geometry.object_bytes));
+                state.carved += 1;
+                state.in_use += 1;
+            }
+        }
+        let taken = state.in_use - before;
+        if before == 0 && taken > 0 {
+            self.empty -= 1;
+        }
+        self.out += u32::from(taken);
+        frame.update_slab(state);
+        if state.in_use == capacity {
+            self.partial.remove(context.frames.table(), head);
+        }
+        broken.map_or(Ok(taken), Err)
+    }
+
+    /// Takes objects back, as many as `blocks` yields. What lies in the same slab as the one before costs
+    /// no look at its entry. An error at the first that is none that is out; those before it are back.
     pub(super) fn give(
         &mut self,
         context: &Context<'_, '_>,
-        (head, index): (Pfn, u16),
-        object: Object,
+        blocks: impl Iterator<Item = Result<Block, Broken>>,
     ) -> Result<(), Broken> {
-        let frame = context.frame(head);
-        let mut state = frame.slab();
-        if state.in_use == 0 {
-            return Err(Broken(object.address()));
-        }
-        object.seal(u64::from(state.free), slab_key(head));
-        let was_full = state.in_use == context.geometry.capacity;
-        state.free = index;
-        state.in_use -= 1;
-        self.out -= 1;
-        frame.update_slab(state);
-        let table = context.frames.table();
-        match (state.in_use == 0, was_full) {
-            (false, false) => {}
-            (false, true) => self.partial.push_front(table, head),
-            // The last to be used again, so that the others may fill up, or it be released.
-            (true, was_full) => {
-                if !was_full {
-                    self.partial.remove(table, head);
+        let (mut open, mut result) = (None::<Open>, Ok(()));
+        for block in blocks {
+            let given = block.and_then(|block| {
+                let broken = Broken(block.address());
+                let start = context.start_of(block.address());
+                let slab = context.shape.slab_of(start);
+                if open.as_ref().is_none_or(|open| open.slab != slab) {
+                    if let Some(open) = open.take() {
+                        self.close(context, &open);
+                    }
+                    open = Some(Open::new(context, slab).ok_or(broken)?);
                 }
-                self.partial.push_back(table, head);
-                self.empty += 1;
-                if self.empty > KEEP_EMPTY {
-                    self.release(context, head);
+                let index = context.shape.index_of(start).ok_or(broken)?;
+                let Open { state, .. } = open.as_mut().ok_or(broken)?;
+                if index >= state.carved || state.in_use == 0 {
+                    return Err(broken);
                 }
+                Link::Slab(state.free).put(&block);
+                state.free = index;
+                state.in_use -= 1;
+                Ok(())
+            });
+            if let Err(broken) = given {
+                result = Err(broken);
+                break;
             }
         }
-        Ok(())
+        if let Some(open) = open {
+            self.close(context, &open);
+        }
+        result
     }
 
-    /// Makes a slab.
-    pub(super) fn grow(&mut self, context: &Context<'_, '_>, gfp: Gfp) -> Result<(), FrameError> {
+    /// Writes back the state of a slab that objects were given to, and puts it where it belongs.
+    fn close(&mut self, context: &Context<'_, '_>, open: &Open) {
+        let (table, head) = (context.frames.table(), open.head);
+        context.frame(head).update_slab(open.state);
+        self.out -= u32::from(open.before - open.state.in_use);
+        let was_full = open.before == context.geometry.capacity;
+        if open.state.in_use > 0 {
+            if was_full && open.state.in_use < open.before {
+                self.partial.push_front(table, head);
+            }
+            return;
+        }
+        // The last to be used again, so that the others may fill up, or it be released.
+        if !was_full {
+            self.partial.remove(table, head);
+        }
+        self.partial.push_back(table, head);
+        self.empty += 1;
+        if self.empty > KEEP_EMPTY {
+            self.release(context, head);
+        }
+    }
+
+    /// Makes the block at `head`, of the right order and nobody else's, a slab.
+    pub(super) fn add(&mut self, context: &Context<'_, '_>, head: Pfn) {
         let order = context.geometry.order;
-        // Whoever asked for an object says that there is none, outside of the lock.
-        let gfp = gfp.difference(Gfp::ZERO) | Gfp::NOWARN;
-        let head = context.frames.alloc(order, gfp)?;
         for tail in (1..order.frames()).map(|i| head.offset(i)) {
-            context.frame(tail).set_slab_tail(context.cache);
+            context.frame(tail).set_slab_tail(context.shape.tag);
         }
         context.frame(head).set_slab(context.shape.tag);
-        self.partial.push_front(context.frames.table(), head);
+        self.partial.push_back(context.frames.table(), head);
         self.slabs += 1;
         self.empty += 1;
-        Ok(())
+        self.events.slabs_made += 1;
+        self.events.peak_slabs = self.events.peak_slabs.max(self.slabs);
     }
 
     /// Gives an empty slab back to the buddy allocator.
@@ -225,6 +344,25 @@ impl Slabs {
             let last = self.partial.last().expect("invariant 5");
             self.release(context, last);
         }
+    }
+
+    /// Whether the object at `mark` is on its slab's list.
+    pub(super) fn lists(context: &Context<'_, '_>, mark: u64) -> bool {
+        let Some((head, index)) = context.find(context.start_of(mark)) else {
+            return false;
+        };
+        let mut next = context.frame(head).slab().free;
+        for _ in 0..context.geometry.capacity {
+            match next {
+                NO_OBJECT => return false,
+                found if found == index => return true,
+                other => match Link::get(&context.block(head, other)) {
+                    Some(Link::Slab(further)) => next = further,
+                    _ => return false,
+                },
+            }
+        }
+        false
     }
 
     /// Checks all invariants, slab by slab, through the whole frame table.
@@ -255,7 +393,7 @@ impl Slabs {
             partial += u32::from(state.in_use < context.geometry.capacity);
             Self::validate_free_list(context, head)?;
             let tails = (1..context.geometry.order.frames()).map(|i| table.at(head.offset(i)));
-            if { tails }.any(|tail| tail.slab_cache() != Some(context.cache)) {
+            if { tails }.any(|tail| tail.slab_cache() != frame.slab_cache()) {
                 return Err((4, at(head)));
             }
         }
@@ -297,11 +435,10 @@ impl Slabs {
             if index >= state.carved || count == state.carved {
                 return broken;
             }
-            let object = context.object(head, index);
-            let Some(next) = object.sealed_next(slab_key(head)) else {
+            let Some(Link::Slab(next)) = Link::get(&context.block(head, index)) else {
                 return broken;
             };
-            index = u16::try_from(next).unwrap_or(NO_OBJECT - 1);
+            index = next;
             count += 1;
         }
         if state.in_use + count != state.carved || state.carved > context.geometry.capacity {

@@ -15,13 +15,6 @@ fn death_of(body: impl FnOnce(&SlabAllocator<'_>)) -> String {
     death.downcast_ref::<String>().cloned().unwrap_or_default()
 }
 
-/// Takes objects until the wrong one should have left the list.
-fn drain(slab: &SlabAllocator<'_>, bytes: usize) {
-    for _ in 0..1000 {
-        kmalloc(slab, bytes);
-    }
-}
-
 fn offset(memory: NonNull<u8>, bytes: usize) -> NonNull<u8> {
     // SAFETY: inside the arena in every test.
     unsafe { memory.add(bytes) }
@@ -32,22 +25,23 @@ fn named(memory: NonNull<u8>) -> String {
 }
 
 #[test]
-fn a_second_free_is_named_on_that_call() {
-    for between in [0, 1, 3, 20, 200] {
-        let mut twice = NonNull::dangling();
+fn a_second_free_is_named_before_the_object_has_two_owners() {
+    for between in [0, 1, 3, 20, 40, 200] {
+        let (mut twice, mut returned) = (NonNull::dangling(), false);
         let death = death_of(|slab| {
             let others: Vec<_> = (0..between).map(|_| kmalloc(slab, 64)).collect();
             twice = kmalloc(slab, 64);
             kfree(slab, twice);
-            // Many frees move the object from the core's list into its slab.
+            // Many frees move the object from the magazine into the depot, or into its slab.
             others.into_iter().for_each(|object| kfree(slab, object));
             kfree(slab, twice);
+            returned = true;
+            let mut owners = (0..1000).filter(|_| kmalloc(slab, 64) == twice);
+            assert!(owners.nth(1).is_none(), "handed out twice");
         });
-        assert_eq!(
-            death,
-            format!("slab kmalloc-64: {}", named(twice)),
-            "{between}"
-        );
+        let expected = format!("slab kmalloc-64: {}", named(twice));
+        assert!(death.starts_with(&expected), "{between}: {death}");
+        assert_eq!(returned, !cfg!(feature = "hardened"), "{between}");
     }
 }
 
@@ -66,11 +60,21 @@ fn a_second_free_on_another_core_is_named() {
         };
         std::thread::scope(|scope| scope.spawn(free).join()).unwrap();
         kfree(slab, object);
+        // Here it leaves; there it stands in a slot that it does not name any more.
+        let owner = kmalloc(slab, 200);
+        assert_eq!(owner, object);
+        let elsewhere = std::thread::scope(|scope| {
+            let take = || {
+                // The numbers of threads are used again, so this is the thread from above.
+                let again = (0..100).any(|_| kmalloc(slab, 200).addr().get() == at);
+                assert!(!again, "handed out twice");
+            };
+            scope.spawn(take).join()
+        });
+        panic::resume_unwind(elsewhere.expect_err("nobody noticed"));
     });
-    assert_eq!(
-        death,
-        format!("slab kmalloc-224: double free of {twice:#x}")
-    );
+    let expected = format!("slab kmalloc-224: double free of {twice:#x}");
+    assert!(death.starts_with(&expected), "{death}");
 }
 
 #[test]
@@ -105,19 +109,26 @@ fn a_write_to_a_free_object_is_named_when_it_leaves_the_list() {
     );
 }
 
+/// Frees `wrong` and then as much as moves it out of the magazine and the depot.
+fn bury(slab: &SlabAllocator<'_>, bytes: usize, wrong: impl FnOnce(NonNull<u8>) -> NonNull<u8>) {
+    let objects: Vec<_> = (0..400).map(|_| kmalloc(slab, bytes)).collect();
+    kfree(slab, wrong(objects[0]));
+    for object in &objects[1..] {
+        kfree(slab, *object);
+    }
+    slab.shrink();
+}
+
 #[test]
 fn frees_of_what_is_no_object_are_named() {
-    let interior = death_of(|slab| {
-        kfree(slab, offset(kmalloc(slab, 96), 32));
-        drain(slab, 96);
-    });
+    let interior = death_of(|slab| bury(slab, 96, |object| offset(object, 32)));
     assert!(
         interior.contains("slab kmalloc-96: invalid free of 0x"),
         "{interior}"
     );
     let never_handed_out = death_of(|slab| {
         kfree(slab, offset(kmalloc(slab, 448), 8 * 448));
-        drain(slab, 448);
+        slab.shrink();
     });
     assert!(
         never_handed_out.contains("slab kmalloc-448: invalid free of 0x"),
@@ -155,9 +166,7 @@ fn an_object_of_another_cache_is_named() {
         cache.alloc(Gfp::KERNEL).unwrap();
         // SAFETY: wrong on purpose: it is the arena's, and nobody uses it.
         unsafe { cache.free(kmalloc(slab, 64)) };
-        for _ in 0..100 {
-            cache.alloc(Gfp::KERNEL).unwrap();
-        }
+        slab.shrink();
     });
     assert!(death.contains("slab mine: invalid free of 0x"), "{death}");
 }
@@ -168,7 +177,7 @@ fn the_hardened_tier_names_a_wrong_object_on_that_call() {
     let death = death_of(|slab| {
         kfree(slab, offset(kmalloc(slab, 96), 32));
         returned = true;
-        drain(slab, 96);
+        slab.shrink();
     });
     assert!(death.contains("invalid free"), "{death}");
     assert_eq!(returned, !cfg!(feature = "hardened"));
