@@ -13,7 +13,7 @@ use crate::{
     log::{self, Level},
     machine::{self, Machine},
     mm::addr::PhysAddr,
-    report,
+    report, smp,
     vm::kernel_space,
 };
 pub use memory::memory_map;
@@ -82,17 +82,25 @@ fn bring_up(device_tree: u64, entry_el: u64, base: u64) {
     irq::unmask_errors();
     irq::unmask();
     phases::note("interrupts");
+    let cpus = smp::start_all(&board, most_cpus(&params));
+    phases::note("cores");
     let entry_el = u8::try_from(entry_el).unwrap_or(u8::MAX);
     machine::set(Machine {
         board,
         entry_el,
         memory_bytes,
-        cpus: 1,
+        cpus,
         params,
         payload,
     });
     crate::user::init();
     phases::note("user");
+}
+
+/// The most cores that may run: what `maxcpus=N` says.
+fn most_cpus(params: &Params<'_>) -> usize {
+    let most = params.number("maxcpus").map(usize::try_from);
+    most.map_or(usize::MAX, |most| most.unwrap_or(usize::MAX))
 }
 
 /// Ends a boot that cannot go on, with one line.

@@ -13,7 +13,7 @@
 
 use crate::{
     arch::timer,
-    sync::{SpinLock, SpinLockGuard},
+    sync::{Rank, SpinLock, SpinLockGuard},
 };
 use core::{
     fmt,
@@ -32,10 +32,13 @@ pub struct Console {
     encoder: Encoder,
 }
 
-static CONSOLE: SpinLock<Console> = SpinLock::new(Console {
-    uart: None,
-    encoder: Encoder::new(),
-});
+static CONSOLE: SpinLock<Console> = SpinLock::new(
+    Rank::Console,
+    Console {
+        uart: None,
+        encoder: Encoder::new(),
+    },
+);
 
 /// The core that owns the line for good, plus one; 0 while nobody does.
 static TAKEN_OVER: AtomicUsize = AtomicUsize::new(0);

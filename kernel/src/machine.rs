@@ -13,7 +13,7 @@ pub struct Machine {
     pub entry_el: u8,
     /// Memory that the board has, in bytes, reservations included.
     pub memory_bytes: u64,
-    /// Cores that run when the app begins; [`smp`](crate::smp) starts others.
+    /// Cores that run when the app begins: all of the board's, unless `maxcpus=N` says otherwise.
     pub cpus: u32,
     /// Run parameters: the payload's, overridden by the device tree's bootargs.
     pub params: Params<'static>,

@@ -1,28 +1,37 @@
 //! Other cores: starting them, and giving them something to do.
 //!
-//! Execution is run-to-completion: a started core waits for events until [`on`] gives it a function,
-//! runs it with interrupts masked, and waits again. Each has stacks of its own, with guards, and the
-//! identity map only while it starts.
+//! Boot starts them all. Execution is run-to-completion: a started core waits for an interrupt until
+//! [`on`] gives it a function, runs it with interrupts enabled, and waits again; [`call`] interrupts it.
+//! Each has stacks of its own, with guards, and the identity map only while it starts.
 #![allow(
     unsafe_code,
     reason = "writes a core's entry point where its firmware reads it"
 )]
 
+mod call;
+
 use crate::{
     arch::{cache, cpu, image, irq, mmu, stack, timer},
+    interrupt::{self, Signal},
     mm::{
         addr::{LinearMap, PhysAddr, VirtAddr},
         frames::{self, FrameError},
         local,
     },
-    sync::{SpinLock, percpu::MAX_CPUS},
+    sync::{
+        self, Rank, SpinLock,
+        percpu::MAX_CPUS,
+        request::{self, Cores},
+    },
     vm::{descriptor::Attributes, kernel_space, layout, table::MapError},
 };
+pub(crate) use call::answer_calls;
+pub use call::{CallError, broadcast, call, call_each};
 use core::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
-use platform::{board::CpuStart, power::PsciError};
+use platform::{Board, board::CpuStart, power::PsciError};
 
 /// Why a core did not start.
 #[derive(Debug)]
@@ -61,7 +70,6 @@ impl core::error::Error for StartError {}
 
 /// What one core is doing.
 struct Core {
-    up: AtomicBool,
     /// From before a function is given until it has returned.
     busy: AtomicBool,
     work: SpinLock<Option<fn()>>,
@@ -69,14 +77,36 @@ struct Core {
 
 static CORES: [Core; MAX_CPUS] = [const {
     Core {
-        up: AtomicBool::new(false),
         busy: AtomicBool::new(false),
-        work: SpinLock::new(None),
+        work: SpinLock::new(Rank::Work, None),
     }
 }; MAX_CPUS];
 
+/// The cores that run.
+static ONLINE: AtomicU32 = AtomicU32::new(1);
+
 /// Held while a core starts: they come up one at a time.
-static STARTING: SpinLock<()> = SpinLock::new(());
+static STARTING: SpinLock<()> = SpinLock::new(Rank::CoreStart, ());
+
+/// The cores that run, with their interrupts enabled: the boot core, and those that were started.
+pub fn online() -> Cores {
+    ONLINE.load(Ordering::Acquire)
+}
+
+fn is_online(core: usize) -> bool {
+    core < MAX_CPUS && online() >> core & 1 != 0
+}
+
+/// Starts the board's other cores, `most` cores in all at most, and returns how many run. One that does
+/// not start is named in the log.
+pub(crate) fn start_all(board: &Board<'_>, most: usize) -> u32 {
+    for core in 1..board.cpus.len().min(MAX_CPUS).min(most) {
+        if let Err(error) = start_on(board, core) {
+            crate::println!("no second core: {error}");
+        }
+    }
+    online().count_ones()
+}
 
 /// Starts core `core`, counted as the board lists them (the boot core is 0).
 ///
@@ -84,14 +114,17 @@ static STARTING: SpinLock<()> = SpinLock::new(());
 ///
 /// See [`StartError`].
 pub fn start(core: usize) -> Result<(), StartError> {
-    let board = &crate::machine().board;
+    start_on(&crate::machine().board, core)
+}
+
+fn start_on(board: &Board<'_>, core: usize) -> Result<(), StartError> {
     let described = board
         .cpus
         .get(core)
         .filter(|_| (1..MAX_CPUS).contains(&core));
     let described = described.ok_or(StartError::NoCore(core))?;
     let _one_at_a_time = STARTING.lock();
-    if CORES[core].up.load(Ordering::Acquire) {
+    if is_online(core) {
         return Err(StartError::Running(core));
     }
     let mut ends = [VirtAddr::default(); 3];
@@ -115,7 +148,7 @@ pub fn start(core: usize) -> Result<(), StartError> {
         _ => return Err(StartError::NoMethod(core)),
     }
     let deadline = timer::ticks() + timer::frequency_hz();
-    while !CORES[core].up.load(Ordering::Acquire) {
+    while !is_online(core) {
         if timer::ticks() > deadline {
             return Err(StartError::Silent(core));
         }
@@ -152,16 +185,32 @@ fn release_from_spin_table(release: PhysAddr, entry: PhysAddr) -> Option<()> {
 pub(crate) extern "C" fn secondary_entry() -> ! {
     mmu::drop_identity_map();
     irq::unmask_errors();
-    let core = &CORES[cpu::id()];
-    core.up.store(true, Ordering::Release);
+    if let Err(error) = interrupt::init_core() {
+        crate::println!("core {}: {error}", cpu::id());
+        cpu::park();
+    }
+    irq::unmask();
+    ONLINE.fetch_or(1 << cpu::id(), Ordering::Release);
+    cpu::send_event();
+    idle(&CORES[cpu::id()])
+}
+
+/// Does what this core is given, and what is asked of it, for good.
+fn idle(core: &Core) -> ! {
     loop {
+        request::honour();
         let work = core.work.lock().take();
-        match work {
-            Some(work) => {
-                work();
-                core.busy.store(false, Ordering::Release);
-            }
-            None => cpu::wait_for_event(),
+        if let Some(work) = work {
+            work();
+            core.busy.store(false, Ordering::Release);
+            cpu::send_event();
+            continue;
+        }
+        // An interrupt that arrives after the last look is pending, and ends the wait; it is taken when
+        // the guard goes.
+        let _masked = sync::irq::mask();
+        if !request::is_asked() && !core.busy.load(Ordering::Acquire) {
+            cpu::wait_for_interrupt();
         }
     }
 }
@@ -173,15 +222,15 @@ pub(crate) extern "C" fn secondary_entry() -> ! {
 ///
 /// [`StartError::NoCore`] if it does not run.
 pub fn on(core: usize, work: fn()) -> Result<(), StartError> {
-    let runs = CORES
-        .get(core)
-        .filter(|core| core.up.load(Ordering::Acquire));
-    let target = runs.ok_or(StartError::NoCore(core))?;
+    if core == 0 || !is_online(core) {
+        return Err(StartError::NoCore(core));
+    }
+    let target = &CORES[core];
     while target.busy.swap(true, Ordering::Acquire) {
-        cpu::yield_now();
+        cpu::wait_for_event();
     }
     *target.work.lock() = Some(work);
-    cpu::send_event();
+    interrupt::send(Signal::Wake, 1 << core);
     Ok(())
 }
 
@@ -189,6 +238,6 @@ pub fn on(core: usize, work: fn()) -> Result<(), StartError> {
 pub fn wait(core: usize) {
     let Some(core) = CORES.get(core) else { return };
     while core.busy.load(Ordering::Acquire) {
-        cpu::yield_now();
+        cpu::wait_for_event();
     }
 }

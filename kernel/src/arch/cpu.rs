@@ -3,10 +3,10 @@
 use super::{image, stack};
 use crate::mm::{addr::VirtAddr, local::Local};
 use crate::sync::{irq::IrqMasked, percpu::MAX_CPUS};
-use aarch64_cpu::registers::{Readable, TPIDR_EL1};
+use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1};
 use core::{
     arch::asm,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 /// What a context of a core has for itself, found through TPIDR_EL1: the fast paths' part first, so that
@@ -21,6 +21,8 @@ pub struct CpuBlock {
     pub irq_stack: AtomicU64,
     /// End of its fault stack.
     pub fault_stack: AtomicU64,
+    /// Guards made with interrupts masked already; [`sync::irq`](crate::sync::irq) counts them.
+    inner_guards: AtomicU32,
     /// Address of the block that the core's interrupts use.
     pub irq_block: AtomicU64,
 }
@@ -46,6 +48,7 @@ pub static CPUS: CpuBlocks = CpuBlocks(
                 id: AtomicU64::new(0),
                 irq_stack: AtomicU64::new(0),
                 fault_stack: AtomicU64::new(0),
+                inner_guards: AtomicU32::new(0),
                 irq_block: AtomicU64::new(0),
             }
         }; CONTEXTS]
@@ -117,28 +120,28 @@ pub fn init_boot_cpu() {
 
 /// The running context's block.
 #[inline(always)]
-fn block() -> *const CpuBlock {
+fn block() -> &'static CpuBlock {
     #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
-    core::ptr::with_exposed_provenance::<CpuBlock>(TPIDR_EL1.get() as usize)
+    let block = core::ptr::with_exposed_provenance::<CpuBlock>(TPIDR_EL1.get() as usize);
+    // SAFETY: TPIDR_EL1 holds the address of one of the static blocks from before the first Rust
+    // instruction on every core, and user code cannot write it.
+    unsafe { &*block }
 }
 
 /// This core's number, below [`MAX_CPUS`].
 #[inline]
 pub fn id() -> usize {
-    // SAFETY: TPIDR_EL1 holds the address of one of the static blocks from before the first Rust
-    // instruction on every core, and user code cannot write it.
-    let id = unsafe { &(*block()).id }.load(Ordering::Relaxed);
     #[expect(clippy::cast_possible_truncation, reason = "below MAX_CPUS")]
-    let id = id as usize;
+    let id = block().id.load(Ordering::Relaxed) as usize;
     id
 }
 
 /// What the running context has for itself.
 #[inline(always)]
 pub fn local<'a>() -> &'a Local {
-    // SAFETY: as for `id`; and the exception entry points TPIDR_EL1 to another block whenever another
-    // context runs on this core, so that this one is ours. A `&Local` cannot be sent to another.
-    unsafe { &(*block()).local }
+    // The exception entry points TPIDR_EL1 to another block whenever another context runs on this core,
+    // so that this one is ours. A `&Local` cannot be sent to another.
+    &block().local
 }
 
 /// What both contexts of this core have: no interrupt uses its own meanwhile.
@@ -159,6 +162,40 @@ pub fn all_locals<'a>() -> impl Iterator<Item = &'a Local> {
     cores.flat_map(|(_, contexts)| contexts.iter().map(|block| &block.local))
 }
 
+/// The running context's count of guards that were made with interrupts masked already; to be touched
+/// with interrupts masked.
+#[inline]
+pub(crate) fn inner_guards() -> &'static AtomicU32 {
+    &block().inner_guards
+}
+
+/// This core's affinity, as the device tree and the interrupt controller name it, with other bits.
+pub fn mpidr() -> u64 {
+    MPIDR_EL1.get()
+}
+
+/// Waits for an event unless `word` holds something else than `seen`; may return early.
+///
+/// The exclusive load watches the word: a store to it by another core clears the monitor, which is an
+/// event (Arm ARM D1.6.1, B2.12.2). What is watched between the load and the `wfe` is latched.
+#[inline]
+pub fn wait_while(word: &AtomicU32, seen: u32) {
+    // SAFETY: reads the word, which the reference keeps alive, and waits.
+    unsafe {
+        asm!(
+            "ldxr {read:w}, [{word}]",
+            "cmp {read:w}, {seen:w}",
+            "b.ne 2f",
+            "wfe",
+            "2:",
+            word = in(reg) word.as_ptr(),
+            seen = in(reg) seen,
+            read = out(reg) _,
+            options(readonly, nostack),
+        );
+    }
+}
+
 /// Lets another hardware thread, or another core of an emulator, go first.
 pub fn yield_now() {
     // SAFETY: a hint.
@@ -177,7 +214,7 @@ pub fn wait_for_interrupt() {
 
 /// Stops this core for good, interrupts masked.
 pub fn park() -> ! {
-    let _masked = super::irq::save_and_mask();
+    super::irq::mask();
     loop {
         wait_for_event();
     }

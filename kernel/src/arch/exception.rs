@@ -102,6 +102,8 @@ extern "C" fn el0_sync(frame: &mut Frame) {
 extern "C" fn el0_irq() {
     crate::user::suspend_tables();
     crate::interrupt::dispatch();
+    // The kernel has nothing in its hands on this core: a program runs.
+    crate::sync::request::honour();
     crate::user::resume_tables();
 }
 

@@ -160,6 +160,9 @@ pub(super) fn interrupts(board: &Board<'_>, entry_el: u64) {
         }
     };
     interrupt::init(gic, board.timer_interrupt);
+    if let Err(error) = interrupt::init_core() {
+        stop(format_args!("interrupt controller: {error}"));
+    }
     log::debug!("interrupts and timer ready, PMU {=bool}", pmu::is_present());
 }
 
@@ -174,7 +177,7 @@ fn gic_v3(distributor: &Range<u64>, redistributors: &Range<u64>, cores: usize) -
     }
     let (distributor, redistributors) = (map_gic(distributor), map_gic(redistributors));
     // SAFETY: just mapped as device memory, at the addresses that the board says, and long enough.
-    match unsafe { Gic::v3(distributor, redistributors, cores, 0) } {
+    match unsafe { Gic::v3(distributor, redistributors, cores) } {
         Ok(gic) => gic,
         Err(error) => stop(format_args!("interrupt controller: {error}")),
     }

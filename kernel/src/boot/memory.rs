@@ -11,7 +11,7 @@ use crate::{
         memblock::{Memblock, MemblockError},
         zone::ZoneLimits,
     },
-    sync::SpinLock,
+    sync::{Rank, SpinLock},
     vm::{descriptor::Attributes, kernel_space, linear::Special},
 };
 use core::ops::Range;
@@ -61,7 +61,7 @@ pub(super) fn map_image_and_payload() -> Option<Payload<'static>> {
 }
 
 /// What memory there is and what is taken; from the hand-over on, for reports alone.
-static MEMBLOCK: SpinLock<Memblock> = SpinLock::new(Memblock::new());
+static MEMBLOCK: SpinLock<Memblock> = SpinLock::new(Rank::MemoryMap, Memblock::new());
 
 /// Looks at the memory map of boot: banks, and what was reserved in them.
 pub fn memory_map<R>(look: impl FnOnce(&Memblock) -> R) -> R {

@@ -3,7 +3,7 @@
 use crate::arch::pmu;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "entry",
     "console",
     "linear-map",
@@ -11,6 +11,7 @@ const NAMES: [&str; 8] = [
     "slab",
     "dma",
     "interrupts",
+    "cores",
     "user",
 ];
 

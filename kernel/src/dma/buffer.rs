@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     mm::addr::{DmaAddr, LinearMap, PAGE_BYTES, PhysAddr, VirtAddr},
-    sync::SpinLock,
+    sync::{Rank, SpinLock},
 };
 use core::{
     error, fmt,
@@ -105,7 +105,7 @@ impl DmaMemory {
         caches: &'static dyn Caches,
     ) -> Result<Self, PoolError> {
         Ok(Self {
-            pool: SpinLock::new(Pool::new(range)?),
+            pool: SpinLock::new(Rank::DmaPool, Pool::new(range)?),
             linear,
             caches,
             lost_bytes: AtomicU64::new(0),

@@ -25,7 +25,6 @@ use core::{
     alloc::{GlobalAlloc, Layout},
     fmt,
     marker::PhantomData,
-    mem::ManuallyDrop,
     ops::{Deref, DerefMut, Range},
     ptr::NonNull,
     slice,
@@ -210,8 +209,8 @@ const UNMASK: u64 = 2;
 unsafe impl critical_section::Impl for CriticalSection {
     unsafe fn acquire() -> u64 {
         let state = if irq::is_masked() { 0 } else { UNMASK };
-        // Until `release`.
-        let _masked = ManuallyDrop::new(irq::mask());
+        #[cfg(target_os = "none")]
+        crate::arch::irq::mask();
         let me = percpu::cpu() + 1;
         if HOLDER.load(Relaxed) == me {
             return state | NESTED;
@@ -220,7 +219,7 @@ unsafe impl critical_section::Impl for CriticalSection {
             .compare_exchange_weak(0, me, Acquire, Relaxed)
             .is_err()
         {
-            <crate::sync::lock::Relax as spin::RelaxStrategy>::relax();
+            crate::sync::wait::pause();
         }
         state
     }

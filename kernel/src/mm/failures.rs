@@ -5,7 +5,7 @@
 use super::addr::Order;
 use super::gfp::Gfp;
 use super::zone::ZoneKind;
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use core::fmt;
 
 /// Kinds that are told apart; more are counted in the total alone.
@@ -78,10 +78,13 @@ struct Table {
 
 impl Failures {
     pub(super) const fn new() -> Self {
-        Self(SpinLock::new(Table {
-            total: 0,
-            kinds: [None; KINDS],
-        }))
+        Self(SpinLock::new(
+            Rank::Figures,
+            Table {
+                total: 0,
+                kinds: [None; KINDS],
+            },
+        ))
     }
 
     /// Counts one.

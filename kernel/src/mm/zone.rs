@@ -37,7 +37,7 @@ use super::frame::Table;
 use super::frame_error::FrameError;
 use super::gfp::Gfp;
 use super::pageblock::MigrateType;
-use crate::sync::{SpinLock, SpinLockGuard};
+use crate::sync::{Rank, SpinLock, SpinLockGuard};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -215,7 +215,7 @@ impl<'t> Zone<'t> {
             kind,
             span: span.clone(),
             low: AtomicU32::new(0),
-            buddy: SpinLock::new(Buddy::new(table, span, class)),
+            buddy: SpinLock::new(Rank::Zone, Buddy::new(table, span, class)),
         }
     }
 

@@ -7,12 +7,12 @@ use crate::{
         report::Rows,
         slab::{MAX_CACHES, SLAB},
     },
-    sync::SpinLock,
+    sync::{Rank, SpinLock},
 };
 use wire::report::{Leak, Leaks, Record};
 
 /// What was in use when the app began; `None` where nobody asked for it.
-static START: SpinLock<Option<InUse>> = SpinLock::new(None);
+static START: SpinLock<Option<InUse>> = SpinLock::new(Rank::Figures, None);
 
 #[derive(Clone, Copy)]
 struct InUse {

@@ -29,7 +29,7 @@ pub fn on_exception(frame: &mut Frame, esr: u64, far: u64) {
     let outcome = handle(frame, Syndrome(esr), VirtAddr::new(far));
     // They stay masked: the program's own mask comes with its SPSR, and what follows must not be
     // interrupted.
-    let _ = irq::save_and_mask();
+    irq::mask();
     if let Some(outcome) = outcome {
         run::leave(outcome);
     }

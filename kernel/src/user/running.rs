@@ -9,7 +9,7 @@ use super::{
 use crate::{
     arch::{barrier, mmu, tlb},
     sync::{
-        SpinLock,
+        Rank, SpinLock,
         irq::{self, IrqGuard},
         percpu::{MAX_CPUS, cpu},
     },
@@ -30,9 +30,10 @@ pub(super) struct Running {
 
 /// Only core *n* takes lock *n*, so nobody ever waits for it; the lock is what makes the compiler and an
 /// interrupt handler agree.
-static RUNNING: [SpinLock<Option<Running>>; MAX_CPUS] = [const { SpinLock::new(None) }; MAX_CPUS];
+static RUNNING: [SpinLock<Option<Running>>; MAX_CPUS] =
+    [const { SpinLock::new(Rank::Program, None) }; MAX_CPUS];
 
-static ASIDS: SpinLock<AsidAllocator> = SpinLock::new(AsidAllocator::new(8));
+static ASIDS: SpinLock<AsidAllocator> = SpinLock::new(Rank::Asids, AsidAllocator::new(8));
 
 /// Learns what this machine's ASIDs are like. At boot.
 pub fn init() {

@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{
     mm::addr::{LinearMap, PAGE_BYTES, PhysAddr, VirtAddr},
-    sync::SpinLock,
+    sync::{Rank, SpinLock},
 };
 use core::{error, fmt};
 
 /// Areas by their first register page's physical address.
-static AREAS: SpinLock<AreaSpace<PhysAddr>> = SpinLock::new(AreaSpace::new(layout::IOREMAP));
+static AREAS: SpinLock<AreaSpace<PhysAddr>> =
+    SpinLock::new(Rank::Areas, AreaSpace::new(layout::IOREMAP));
 
 /// Why registers were not mapped. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     arch::image,
     mm::addr::{LinearMap, Order, PAGE_BYTES, PhysAddr, VirtAddr},
-    sync::SpinLock,
+    sync::{Rank, SpinLock},
 };
 use core::ops::Range;
 
@@ -37,7 +37,8 @@ const REGION: Range<VirtAddr> = layout::LINEAR.start..VirtAddr::new(0xffff_ffff_
 /// What the lock is held for when tables of level 3 make way for blocks: four tables.
 const MAKE_WAY_BYTES: u64 = 4 * Level::MIB2.bytes();
 
-static SPACE: SpinLock<Option<PageTable<RawTables, Hardware>>> = SpinLock::new(None);
+static SPACE: SpinLock<Option<PageTable<RawTables, Hardware>>> =
+    SpinLock::new(Rank::KernelSpace, None);
 
 /// Takes over the tree at `root`, which this core's TTBR1 holds, and the image's pages `pool` for more
 /// tables. Once, before anything else here.

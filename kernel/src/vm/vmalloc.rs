@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     mm::addr::{PAGE_BYTES, Pfn, VirtAddr},
-    sync::{SpinLock, SpinLockGuard},
+    sync::{Rank, SpinLock, SpinLockGuard},
 };
 use batch::{Batches, Lazy};
 use core::{error, fmt, ops::Range};
@@ -158,10 +158,13 @@ impl<B: Backing> Vmalloc<B> {
     /// No areas yet, and all of `bounds` to put them in.
     pub const fn new(bounds: Range<VirtAddr>, backing: B) -> Self {
         Self {
-            areas: SpinLock::new(Areas {
-                space: AreaSpace::new(bounds),
-                batches: Batches::new(),
-            }),
+            areas: SpinLock::new(
+                Rank::Areas,
+                Areas {
+                    space: AreaSpace::new(bounds),
+                    batches: Batches::new(),
+                },
+            ),
             backing,
         }
     }

@@ -55,9 +55,8 @@ pub(super) fn plan<'a>(
         if !args.wants_machine(kind.name) {
             continue;
         }
-        let features: &[&str] = if kind.hardened { &["hardened"] } else { &[] };
         let prefix = format!("qemu/{}/", kind.name);
-        let image = images.image(Target::Bin("qemu-tests"), features);
+        let image = images.image(Target::Bin("qemu-tests"), kind.features);
         let listed = image.and_then(|image| {
             let (machine, show) = (kind.machine, args.nocapture);
             let on = Bootable {

@@ -15,8 +15,8 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// How it is asked for.
     pub(super) machine: MachineArgs,
-    /// Whether its image is of the `hardened` tier.
-    pub(super) hardened: bool,
+    /// What its image is built with.
+    pub(super) features: &'static [&'static str],
 }
 
 /// The kinds that the tests inside images run on.
@@ -30,20 +30,26 @@ pub(super) fn kinds() -> Vec<Kind> {
         Kind {
             name,
             machine,
-            hardened: false,
+            features: &[],
         }
     };
     vec![
         kind("virt", |_| {}),
-        kind("virt-el2", |machine| machine.el2 = true),
+        kind("virt-el2", |machine| {
+            machine.el2 = true;
+            machine.smp = Some(2);
+        }),
         kind("virt-el3", |machine| machine.el3 = true),
-        kind("virt-gicv3", |machine| machine.gic = Some(3)),
+        kind("virt-gicv3", |machine| {
+            machine.gic = Some(3);
+            machine.smp = Some(8);
+        }),
         kind("virt-smp", |machine| machine.smp = Some(4)),
         kind("virt-max", |machine| machine.cpu = Some("max".to_owned())),
         kind("raspi4b", |machine| machine.board = Board::Raspi4b),
         Kind {
-            hardened: true,
-            ..kind("virt-hardened", |_| {})
+            features: &["hardened", "lock-order"],
+            ..kind("virt-hardened", |machine| machine.smp = Some(4))
         },
     ]
 }

@@ -5,14 +5,12 @@ use core::{
     arch::asm,
     sync::atomic::{AtomicU32, Ordering},
 };
-use kernel::{
-    arch::{irq, timer},
-    interrupt,
-};
+use kernel::{arch::timer, interrupt, sync::irq};
 
 crate::table::tests! {
     a_timer_interrupt_arrives,
     an_interrupt_waits_while_masked,
+    interrupts_stay_masked_until_the_last_guard_is_gone,
     all_registers_survive_an_interrupt,
     a_handler_logs_while_the_app_logs,
 }
@@ -51,13 +49,33 @@ fn a_timer_interrupt_arrives() {
 }
 
 fn an_interrupt_waits_while_masked() {
-    let masked = kernel::sync::irq::mask();
+    let masked = irq::mask();
     shoot_soon(count);
     let deadline = timer::ticks() + timer::frequency_hz() / 200;
     while timer::ticks() < deadline {}
     assert_eq!(SHOTS.load(Ordering::Relaxed), 0);
     drop(masked);
     wait_for_a_shot();
+}
+
+fn interrupts_stay_masked_until_the_last_guard_is_gone() {
+    let orders: [[usize; 3]; 6] = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
+    for order in orders {
+        assert!(!irq::is_masked());
+        let mut guards = [(); 3].map(|()| Some(irq::mask()));
+        for (dropped, guard) in order.into_iter().enumerate() {
+            assert!(irq::is_masked(), "{dropped} dropped of {order:?}");
+            guards[guard] = None;
+        }
+    }
+    assert!(!irq::is_masked());
 }
 
 /// Overwrites every NEON register, as any Rust code may.
@@ -107,7 +125,7 @@ fn all_registers_survive_an_interrupt() {
         q: [0; 32],
         x: [0; 18],
     };
-    let masked = irq::save_and_mask();
+    let masked = irq::mask();
     shoot_soon(clobber_and_count);
     // SAFETY: loads all NEON registers from `before`, x3 to x17 with known values and FPSR with its
     // sticky bits; unmasks and spins until the handler has counted; then stores what it finds to
@@ -145,8 +163,7 @@ fn all_registers_survive_an_interrupt() {
             out("v12") _, out("v13") _, out("v14") _, out("v15") _,
         );
     }
-    irq::restore(masked);
-    irq::unmask();
+    drop(masked);
     for (index, (before, after)) in before.q.iter().zip(&after.q).enumerate() {
         assert_eq!(before, after, "q{index}");
     }

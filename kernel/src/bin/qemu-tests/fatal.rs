@@ -78,7 +78,6 @@ fn a_stack_overflow_in_a_handler_is_called_one() {
 }
 
 fn a_stack_overflow_on_another_core_is_called_one() {
-    smp::start(1).expect("a second core");
     smp::on(1, a_stack_overflow_is_called_one).expect("started above");
     smp::wait(1);
 }

@@ -1,4 +1,5 @@
-//! Several cores: they start, run what they are given, log without mixing, and share the allocators.
+//! Several cores: they start, run what they are given, interrupt each other, log without mixing, and
+//! share the allocators.
 #![allow(unsafe_code, reason = "frees what it allocated, and looks into it")]
 
 use core::{
@@ -6,19 +7,30 @@ use core::{
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 use kernel::{
-    arch::cpu,
-    machine,
+    arch::{cpu, timer},
+    interrupt, machine,
     mm::{
         gfp::Gfp,
         kmalloc::{kfree, kmalloc},
     },
-    smp::{self, StartError},
-    sync::percpu::MAX_CPUS,
+    smp::{self, CallError, StartError},
+    sync::{
+        irq,
+        percpu::MAX_CPUS,
+        request::{self, Request},
+    },
 };
 
 crate::table::tests! {
     every_core_starts_and_runs_what_it_is_given if one_core,
     a_running_core_is_not_started_again if one_core,
+    boot_starts_every_core,
+    a_core_runs_what_it_is_given_with_interrupts_on if one_core,
+    every_core_has_a_timer if one_core,
+    a_call_runs_in_interrupt_context_while_the_caller_waits if one_core,
+    cores_that_call_each_other_all_get_through,
+    a_call_with_interrupts_masked_is_refused,
+    a_request_reaches_an_idle_core if one_core,
     cores_log_at_once_and_nothing_mixes if one_core,
     cores_allocate_at_once_and_free_each_other_s_objects if one_core,
 }
@@ -31,16 +43,10 @@ fn cores() -> usize {
     machine().board.cpus.len().min(MAX_CPUS)
 }
 
-/// Starts every core that does not run yet, gives all of them `work`, and waits for them.
+/// Gives every core `work`, and waits for all.
 fn on_every_core(work: fn()) {
     for core in 1..cores() {
-        match smp::start(core) {
-            Ok(()) | Err(StartError::Running(_)) => {}
-            Err(error) => panic!("core {core}: {error}"),
-        }
-    }
-    for core in 1..cores() {
-        smp::on(core, work).expect("started above");
+        smp::on(core, work).expect("boot started it");
     }
     work();
     (1..cores()).for_each(smp::wait);
@@ -60,6 +66,93 @@ fn a_running_core_is_not_started_again() {
     assert!(matches!(smp::start(1), Err(StartError::Running(1))));
     assert!(matches!(smp::start(0), Err(StartError::NoCore(0))));
     assert!(matches!(smp::start(99), Err(StartError::NoCore(99))));
+}
+
+fn boot_starts_every_core() {
+    assert_eq!(machine().cpus as usize, cores());
+    assert_eq!(smp::online(), (1 << cores()) - 1);
+}
+
+fn a_core_runs_what_it_is_given_with_interrupts_on() {
+    on_every_core(|| assert!(!irq::is_masked()));
+}
+
+/// Shots of each core's timer.
+static SHOTS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
+
+fn every_core_has_a_timer() {
+    on_every_core(|| {
+        let shots = &SHOTS[cpu::id()];
+        let count = || _ = SHOTS[cpu::id()].fetch_add(1, Ordering::Relaxed);
+        assert!(interrupt::on_timer(count), "no timer interrupt");
+        for shot in 1..=3 {
+            timer::arm(timer::ticks() + timer::frequency_hz() / 2000);
+            let deadline = timer::ticks() + timer::frequency_hz() * 5;
+            while shots.load(Ordering::Relaxed) < shot {
+                assert!(timer::ticks() < deadline, "no interrupt");
+                cpu::yield_now();
+            }
+        }
+    });
+    let shots = SHOTS[..cores()].iter();
+    assert!(
+        shots
+            .map(|shots| shots.load(Ordering::Relaxed))
+            .all(|shots| shots == 3)
+    );
+}
+
+/// Who was called, as a set; and with interrupts unmasked, which none must be.
+static CALLED: AtomicU32 = AtomicU32::new(0);
+static CALLED_OPEN: AtomicU32 = AtomicU32::new(0);
+
+fn note_call() {
+    CALLED.fetch_add(1 << (4 * cpu::id()), Ordering::Relaxed);
+    if !irq::is_masked() {
+        CALLED_OPEN.fetch_or(1 << cpu::id(), Ordering::Relaxed);
+    }
+}
+
+fn a_call_runs_in_interrupt_context_while_the_caller_waits() {
+    CALLED.store(0, Ordering::Relaxed);
+    smp::call(1, note_call).expect("core 1 runs");
+    assert_eq!(CALLED.load(Ordering::Relaxed), 0x10, "core 1 alone, once");
+    smp::broadcast(note_call).expect("interrupts are on");
+    let once_each = (0..cores()).fold(0x10, |calls, core| calls + (1 << (4 * core)));
+    assert_eq!(CALLED.load(Ordering::Relaxed), once_each);
+    assert_eq!(CALLED_OPEN.load(Ordering::Relaxed), 0);
+    assert_eq!(smp::call(99, note_call), Err(CallError::NoCore(1 << 31)));
+}
+
+static ANSWERS: AtomicU32 = AtomicU32::new(0);
+
+fn cores_that_call_each_other_all_get_through() {
+    const ROUNDS: usize = 200;
+    ANSWERS.store(0, Ordering::Relaxed);
+    on_every_core(|| {
+        for _ in 0..ROUNDS {
+            let answer = || _ = ANSWERS.fetch_add(1, Ordering::Relaxed);
+            smp::broadcast(answer).expect("interrupts are on");
+        }
+    });
+    let answers = ANSWERS.load(Ordering::Relaxed) as usize;
+    assert_eq!(answers, ROUNDS * cores() * cores());
+}
+
+fn a_call_with_interrupts_masked_is_refused() {
+    let _masked = irq::mask();
+    assert_eq!(smp::broadcast(|| {}), Err(CallError::Masked));
+}
+
+fn a_request_reaches_an_idle_core() {
+    let others = smp::online() & !1;
+    request::ask(others, Request::DrainObjects);
+    let deadline = timer::ticks() + timer::frequency_hz() * 5;
+    while request::outstanding(others, Request::DrainObjects) != 0 {
+        assert!(timer::ticks() < deadline, "nobody honours it");
+        cpu::yield_now();
+    }
+    assert!(!request::is_asked(), "nobody asks itself");
 }
 
 fn cores_log_at_once_and_nothing_mixes() {

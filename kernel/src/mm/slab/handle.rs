@@ -14,7 +14,7 @@ use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
 use crate::mm::kmalloc::AllocError;
 use crate::mm::magazine::Block;
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use core::{
     alloc::Layout,
     ptr::NonNull,
@@ -212,7 +212,7 @@ impl Cache {
             layout,
             zone,
             id: AtomicU8::new(UNBORN),
-            birth: SpinLock::new(()),
+            birth: SpinLock::new(Rank::CacheBirth, ()),
         }
     }
 

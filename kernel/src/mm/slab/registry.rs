@@ -8,7 +8,7 @@ use crate::mm::gfp::Gfp;
 use crate::mm::local::Locals;
 use crate::mm::size_class::{self, SizeClass};
 use crate::mm::warnings::Warnings;
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use core::{alloc::Layout, fmt};
 use spin::Once;
 
@@ -70,7 +70,7 @@ pub(super) const fn new_allocator<'f>() -> SlabAllocator<'f> {
     let mut caches = [const {
         Slot {
             description: Once::new(),
-            slabs: SpinLock::new(Slabs::new()),
+            slabs: SpinLock::new(Rank::Slabs, Slabs::new()),
         }
     }; MAX_CACHES];
     let mut index = 0;
@@ -94,7 +94,7 @@ pub(super) const fn new_allocator<'f>() -> SlabAllocator<'f> {
         frames: Once::new(),
         locals: Locals::new(),
         caches,
-        created: SpinLock::new(size_class::COUNT + 1),
+        created: SpinLock::new(Rank::Caches, size_class::COUNT + 1),
         warnings: Warnings::new(),
     }
 }
