@@ -1,7 +1,7 @@
 //! Other cores: starting them, and giving them something to do.
 //!
 //! Boot starts them all. Execution is run-to-completion: a started core waits for an interrupt until
-//! [`on`] gives it a function, runs it with interrupts enabled, and waits again; [`call`] interrupts it.
+//! [`on`] gives it a function, runs it with interrupts enabled, and waits again; [`call()`] interrupts it.
 //! Each has stacks of its own, with guards, and the identity map only while it starts.
 #![allow(
     unsafe_code,

@@ -18,7 +18,7 @@
 //! it is free, its list and its neighbours there, as frame numbers. There are no pointers here, and so no
 //! `unsafe`: memory being allocated is never touched.
 //!
-//! Each [pageblock](super::pageblock) serves one migrate type, so that what cannot move gathers in few
+//! Each [pageblock] serves one migrate type, so that what cannot move gathers in few
 //! of them. A pageblock that is free altogether serves whoever comes first. A request whose type has
 //! nothing left takes from another's largest block; if that is half a pageblock or more it
 //! claims the pageblock, by its byte alone: free blocks of it that stand on the former type's lists move

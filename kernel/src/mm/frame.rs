@@ -19,7 +19,7 @@
 //! # Invariants
 //!
 //! 1. A zeroed entry is valid: a frame that is nobody's, or that is inside a block. Which entries are
-//!    valid at all, their [pageblock](super::pageblock) says; [`Table::find`] honours it.
+//!    valid at all, their [pageblock] says; [`Table::find`] honours it.
 //! 2. An entry changes only under the lock of the list that it is on, or by whoever owns the block.
 //!    Readers without the lock (a free asking "whose is this address?") see some former state; for a
 //!    block that is theirs it is the present one.

@@ -98,8 +98,8 @@ impl<'t> Frames<'t> {
         self.give(range, Buddy::add);
     }
 
-    /// Takes over whole pageblocks of which only movable frames are handed out, until
-    /// [`alloc_contig`](Self::alloc_contig) wants them.
+    /// Takes over whole pageblocks of which only movable frames are handed out, so that
+    /// a contiguous range can be had of them.
     pub fn add_cma(&self, range: Range<Pfn>) {
         self.give(range, Buddy::add_cma);
     }
