@@ -6,8 +6,9 @@ use super::{barrier, image, tlb};
 use crate::mm::addr::{PhysAddr, VirtAddr};
 use aarch64_cpu::registers::{ID_AA64MMFR0_EL1, Readable, TTBR0_EL1, Writeable};
 
-/// Memory attributes by index: 0 Normal write-back, 1 Device-nGnRE, 2 Normal non-cacheable.
-pub const MAIR: u64 = 0x44_04_ff;
+/// Memory attributes by index: 0 Normal write-back, 1 Device-nGnRE, 2 Normal non-cacheable, 3
+/// Device-nGnRnE.
+pub const MAIR: u64 = 0x00_44_04_ff;
 
 /// T0SZ = T1SZ = 16 (48 bits), 4 KiB granules, walks write-back and inner shareable, ASID in TTBR0.
 /// IPS and AS are filled in at run time.

@@ -14,7 +14,7 @@ use crate::{
     },
     console::{self, Emergency},
     mm::addr::VirtAddr,
-    vm::{ioremap, layout, vmalloc},
+    vm::{ioremap, kernel_space, layout, vmalloc},
 };
 use core::{
     fmt::Write,
@@ -44,6 +44,10 @@ pub fn fix_up(frame: &mut Frame, esr: u64, far: u64) -> bool {
     let Some(access) = syndrome.access() else {
         return false;
     };
+    // Somebody changes the mapping, break before make.
+    if syndrome.is_translation_fault() && kernel_space::wait_for_change(VirtAddr::new(far)) {
+        return true;
+    }
     let Some(fixup) = crate::user::copy::fixup(frame.elr) else {
         return false;
     };

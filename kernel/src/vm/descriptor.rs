@@ -76,6 +76,8 @@ pub enum Memory {
     Device = 1,
     /// Normal, not cacheable: memory shared with a device that does not snoop.
     NonCacheable = 2,
+    /// Device-nGnRnE: registers where a write is done only when the device has acknowledged it.
+    StrictDevice = 3,
 }
 
 /// Who may do what. No value can be written to and executed by anyone.
@@ -143,6 +145,11 @@ impl Attributes {
         memory: Memory::Device,
         access: Access::KernelReadWrite,
     };
+    /// Device registers whose writes are acknowledged by the device itself: configuration space.
+    pub const STRICT_DEVICE: Self = Self {
+        memory: Memory::StrictDevice,
+        access: Access::KernelReadWrite,
+    };
     /// Memory that bypasses the caches, read and written by the kernel.
     pub const NON_CACHEABLE: Self = Self {
         memory: Memory::NonCacheable,
@@ -156,11 +163,12 @@ impl Attributes {
     pub const USER_DATA: Self = Self::normal(Access::UserReadWrite);
 
     /// Every value there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KERNEL_TEXT,
         Self::KERNEL_RODATA,
         Self::KERNEL_DATA,
         Self::DEVICE,
+        Self::STRICT_DEVICE,
         Self::NON_CACHEABLE,
         Self::USER_TEXT,
         Self::USER_RODATA,
@@ -186,7 +194,7 @@ impl Attributes {
     const fn bits(self) -> u64 {
         let shareable = match self.memory {
             Memory::Normal => INNER_SHAREABLE,
-            Memory::Device | Memory::NonCacheable => OUTER_SHAREABLE,
+            Memory::Device | Memory::StrictDevice | Memory::NonCacheable => OUTER_SHAREABLE,
         };
         let access = match self.access {
             Access::KernelRead => READ_ONLY | UXN | PXN,
@@ -205,6 +213,7 @@ impl fmt::Debug for Attributes {
         let memory = match self.memory {
             Memory::Normal => "normal",
             Memory::Device => "device-nGnRE",
+            Memory::StrictDevice => "device-nGnRnE",
             Memory::NonCacheable => "non-cacheable",
         };
         let access = match self.access {

@@ -43,9 +43,42 @@ impl fmt::Display for IoremapError {
 
 impl error::Error for IoremapError {}
 
+/// How registers are to be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registers {
+    /// Device-nGnRE: in order, not merged, writes acknowledged early. The ordinary choice.
+    Device,
+    /// Device-nGnRnE: as above, but a write is done only when the device says so (Linux's `ioremap_np`).
+    Strict,
+    /// Normal non-cacheable: writes may be merged and reordered, as for a framebuffer (`ioremap_wc`).
+    WriteCombining,
+}
+
 /// Maps `bytes` of registers at `physical` as Device-nGnRE and returns where the first is. Neither needs
 /// to be aligned; whole pages are mapped, with 2 MiB blocks where they fit.
+///
+/// # Errors
+///
+/// Those of [`IoremapError`].
 pub fn ioremap(physical: PhysAddr, bytes: u64) -> Result<VirtAddr, IoremapError> {
+    ioremap_as(physical, bytes, Registers::Device)
+}
+
+/// As [`ioremap`], for registers of the kind named.
+///
+/// # Errors
+///
+/// Those of [`IoremapError`].
+pub fn ioremap_as(
+    physical: PhysAddr,
+    bytes: u64,
+    registers: Registers,
+) -> Result<VirtAddr, IoremapError> {
+    let attributes = match registers {
+        Registers::Device => Attributes::DEVICE,
+        Registers::Strict => Attributes::STRICT_DEVICE,
+        Registers::WriteCombining => Attributes::NON_CACHEABLE,
+    };
     let inside = physical.get() % PAGE_BYTES;
     let page = PhysAddr::new(physical.get() - inside);
     let mapped = inside
@@ -73,7 +106,7 @@ pub fn ioremap(physical: PhysAddr, bytes: u64) -> Result<VirtAddr, IoremapError>
         .reserve(mapped, page)
         .map_err(IoremapError::Area)?;
     let range = start..start.offset(mapped);
-    if let Err(error) = kernel_space::map(range, page, Attributes::DEVICE, Level::MIB2) {
+    if let Err(error) = kernel_space::map(range, page, attributes, Level::MIB2) {
         AREAS.lock().remove(start);
         return Err(IoremapError::Map(error));
     }

@@ -26,8 +26,8 @@ use super::{
     table::{Held, MapError, Mapping, PageTable, Tables},
 };
 use crate::{
-    arch::image,
-    mm::addr::{LinearMap, Order, PAGE_BYTES, PhysAddr, VirtAddr},
+    arch::{cpu, image},
+    mm::addr::{LinearMap, Order, PAGE_BYTES, Pfn, PhysAddr, VirtAddr},
     sync::{Rank, SpinLock},
 };
 use core::ops::Range;
@@ -89,6 +89,45 @@ pub fn map_frames(range: Range<VirtAddr>, attributes: Attributes) -> Result<(), 
     }
     area().publish();
     Ok(())
+}
+
+/// Maps `range`, an area of the caller's, to `frames` of others, one a page; maps nothing when it fails.
+pub fn map_given(
+    range: Range<VirtAddr>,
+    frames: &[Pfn],
+    attributes: Attributes,
+) -> Result<(), MapError> {
+    let (mut at, mut frames) = (range.start, frames);
+    while let Some((&first, rest)) = frames.split_first() {
+        // Frames that follow each other are placed together.
+        let follow =
+            |(index, frame): &(u32, &Pfn)| first.get().checked_add(*index) == Some(frame.get());
+        let more = (1..).zip(rest).take_while(follow).count();
+        let end = at.offset(PAGE_BYTES * (1 + more as u64));
+        if let Err(error) = place(at..end, first.address(), attributes) {
+            if range.start < at {
+                clear(range.start..at);
+                flush();
+            }
+            return Err(error);
+        }
+        (at, frames) = (end, &rest[more..]);
+    }
+    publish();
+    Ok(())
+}
+
+/// Whether an access to `address` that found nothing mapped may be tried again: its entry was only being
+/// changed. Waits until it is not. For fault handlers: it takes no lock.
+pub fn wait_for_change(address: VirtAddr) -> bool {
+    if !layout::VMALLOC.contains(&address) {
+        return false;
+    }
+    let table = area();
+    while table.entry(address).is_changing() {
+        cpu::yield_now();
+    }
+    table.walk(address).is_some()
 }
 
 /// Maps one block of memory, of the order `largest` at most, at the start of `range`.

@@ -27,5 +27,6 @@ pub mod layout;
 pub mod linear;
 pub mod raw_table;
 pub mod report;
+pub mod set_memory;
 pub mod table;
 pub mod vmalloc;

@@ -89,6 +89,7 @@ impl Run {
             memory: attributes.map_or("UNKNOWN", |attributes| match attributes.memory() {
                 Memory::Normal => "MEM/NORMAL",
                 Memory::Device => "DEVICE/nGnRE",
+                Memory::StrictDevice => "DEVICE/nGnRnE",
                 Memory::NonCacheable => "MEM/NORMAL-NC",
             }),
         }

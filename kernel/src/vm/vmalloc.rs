@@ -36,10 +36,11 @@ mod kernel;
 mod tests;
 
 #[cfg(target_os = "none")]
-pub use kernel::{area_at, next, purge, vfree, vmalloc};
+pub use kernel::{area_at, find, next, purge, vfree, vmalloc, vmap, vunmap};
 
 use super::{
     area::{Area, AreaError, AreaSpace, SpaceKey},
+    descriptor::Attributes,
     table::{Held, MapError},
 };
 use crate::{
@@ -112,6 +113,8 @@ pub enum State {
     Changing,
     /// In use.
     Live,
+    /// In use, for frames that are somebody else's.
+    Mapped,
 }
 
 impl State {
@@ -120,6 +123,7 @@ impl State {
         match self {
             Self::Changing => "vmalloc, changing",
             Self::Live => "vmalloc",
+            Self::Mapped => "vmap",
         }
     }
 }
@@ -128,6 +132,15 @@ impl State {
 pub trait Backing {
     /// Maps `range` to memory of its own; maps nothing when it fails.
     fn fill(&self, range: Range<VirtAddr>) -> Result<(), MapError>;
+    /// Maps `range` to these frames, one a page; maps nothing when it fails.
+    fn map(
+        &self,
+        range: Range<VirtAddr>,
+        frames: &[Pfn],
+        attributes: Attributes,
+    ) -> Result<(), MapError>;
+    /// Unmaps `range`, whose frames are others'; the TLBs still hold it.
+    fn clear(&self, range: Range<VirtAddr>);
     /// Unmaps `range`; the TLBs still hold it.
     fn detach(&self, range: Range<VirtAddr>) -> Held;
     /// No TLB holds anything any more that was detached before.
@@ -194,7 +207,7 @@ impl<B: Backing> Vmalloc<B> {
 
     /// Takes the area at `start` away. Its memory and addresses are given back when no TLB holds them.
     pub fn free(&self, start: VirtAddr) -> Result<(), VfreeError> {
-        let (key, pages) = self.claim(start)?;
+        let (key, pages) = self.claim(start, State::Live)?;
         let end = start.offset(PAGE_BYTES * u64::from(pages));
         let held = self.backing.detach(start..end);
         let lazy = Lazy {
@@ -266,6 +279,33 @@ impl<B: Backing> Vmalloc<B> {
         batches.turn();
     }
 
+    /// Reserves an area and maps it to these frames.
+    pub fn map(&self, frames: &[Pfn], attributes: Attributes) -> Result<VirtAddr, VmallocError> {
+        let bytes = PAGE_BYTES * frames.len() as u64;
+        let reserve = || self.areas.lock().space.reserve(bytes, State::Mapped);
+        let start = match reserve() {
+            Err(AreaError::NoSpace(_)) if self.purge() > 0 => reserve(),
+            result => result,
+        }?;
+        let range = start..start.offset(bytes);
+        if let Err(error) = self.backing.map(range, frames, attributes) {
+            self.areas.lock().space.remove(start);
+            return Err(VmallocError::Map { bytes, error });
+        }
+        Ok(start)
+    }
+
+    /// Unmaps the area at `start`, which [`map`](Self::map) made. Nobody can reach its frames by it when this
+    /// returns: their owner may give them away at once, so this flush does not wait for others.
+    pub fn unmap(&self, start: VirtAddr) -> Result<(), VfreeError> {
+        let (key, pages) = self.claim(start, State::Mapped)?;
+        let end = start.offset(PAGE_BYTES * u64::from(pages));
+        self.backing.clear(start..end);
+        self.backing.flush();
+        self.areas.lock().space.release(key);
+        Ok(())
+    }
+
     /// Gives back all that waits for it, and returns how many areas that were.
     pub fn purge(&self) -> usize {
         let mut purged = 0;
@@ -296,7 +336,12 @@ impl<B: Backing> Vmalloc<B> {
         self.areas.lock().space.next(address)
     }
 
-    /// The area that `address` lies in, or whose guard page it does; for fault handlers, so `None` also
+    /// The area that `address` lies in, or whose guard page it does.
+    pub fn find(&self, address: VirtAddr) -> Option<Area<State>> {
+        self.areas.lock().space.find(address)
+    }
+
+    /// As [`find`](Self::find), for fault handlers, so `None` also
     /// while somebody holds the areas.
     pub fn try_find(&self, address: VirtAddr) -> Option<Area<State>> {
         self.areas.try_lock()?.space.find(address)
@@ -304,12 +349,15 @@ impl<B: Backing> Vmalloc<B> {
 
     /// Makes the area at `start` the caller's alone, to be freed.
     #[inline]
-    fn claim(&self, start: VirtAddr) -> Result<(SpaceKey, u32), VfreeError> {
+    fn claim(&self, start: VirtAddr, expected: State) -> Result<(SpaceKey, u32), VfreeError> {
         let space = &mut self.areas.lock().space;
         let key = space.lookup(start).ok_or(VfreeError::NotAnArea(start))?;
         let (pages, state) = space.value_mut(key);
         if *state == State::Changing {
             return Err(VfreeError::BeingFreed(start));
+        }
+        if *state != expected {
+            return Err(VfreeError::NotAnArea(start));
         }
         *state = State::Changing;
         Ok((key, pages))

@@ -12,7 +12,10 @@ use kernel::{
         slab,
     },
     smp,
-    vm::vmalloc::{vfree, vmalloc},
+    vm::{
+        set_memory::set_memory_ro,
+        vmalloc::{vfree, vmalloc},
+    },
 };
 
 crate::table::tests! {
@@ -25,6 +28,8 @@ crate::table::tests! {
     the_kernel_cannot_touch_user_memory_directly => "user region",
     a_stack_overflow_on_another_core_is_called_one if crate::smp::one_core
         => "guard page of the stack of core 1",
+    a_page_made_read_only_cannot_be_written => "data abort writing: permission fault",
+    an_area_cannot_be_executed => "instruction abort executing: permission fault",
     a_vmalloc_area_ends_in_a_guard => "guard page of the vmalloc area",
     freeing_an_object_twice_is_named => "double free",
     freeing_inside_an_object_is_named => "invalid free",
@@ -88,6 +93,22 @@ fn a_null_dereference_names_the_null_page() {
 
 fn the_kernel_cannot_touch_user_memory_directly() {
     write(VirtAddr::new(0x40_0000));
+}
+
+fn a_page_made_read_only_cannot_be_written() {
+    let area = vmalloc(65_536).expect("memory for 16 pages");
+    let page = VirtAddr::from_ptr(area.as_ptr()).offset(3 * 4096);
+    write(page);
+    set_memory_ro(page, 1).expect("pages of an area");
+    write(page.offset(4096));
+    write(page);
+}
+
+fn an_area_cannot_be_executed() {
+    let area = vmalloc(4096).expect("memory for one page");
+    // SAFETY: none; the machine must catch it.
+    let function = unsafe { core::mem::transmute::<NonNull<u8>, extern "C" fn()>(area) };
+    function();
 }
 
 fn a_vmalloc_area_ends_in_a_guard() {

@@ -2,16 +2,25 @@
 #![allow(unsafe_code, reason = "frees what it allocated, and looks into it")]
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 use kernel::{
+    arch::image,
     mm::{
-        addr::{LinearMap, Order, Pfn},
+        addr::{LinearMap, Order, PAGE_BYTES, Pfn, VirtAddr},
         frames,
         gfp::Gfp,
         kmalloc::{kfree, kmalloc, krealloc, ksize},
         slab::Cache,
     },
-    vm::vmalloc::{purge, vfree, vmalloc},
+    vm::{
+        descriptor::{Attributes, Level},
+        kernel_space,
+        set_memory::{SetMemoryError, set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x},
+        vmalloc::{purge, vfree, vmalloc, vmap, vunmap},
+    },
 };
 
 crate::table::tests! {
@@ -25,6 +34,11 @@ crate::table::tests! {
     a_vmalloc_area_is_one_range_of_scattered_frames,
     running_out_of_frames_is_an_error_and_everything_comes_back,
     running_out_at_every_size_is_an_error_and_everything_comes_back,
+    large_areas_have_contiguous_pages_and_blocks,
+    given_frames_are_seen_at_addresses_that_follow_each_other,
+    code_runs_only_from_pages_that_cannot_be_written,
+    the_image_and_blocks_of_the_linear_map_keep_their_rights,
+    a_core_waits_for_a_page_whose_mapping_is_changed if crate::smp::one_core,
     running_out_of_vmalloc_is_an_error_and_everything_comes_back,
 }
 
@@ -162,6 +176,141 @@ fn a_vmalloc_area_is_one_range_of_scattered_frames() {
     purge();
     // Page tables and the areas' notes stay for the next area.
     assert!(free_frames() + 48 >= before);
+}
+
+fn large_areas_have_contiguous_pages_and_blocks() {
+    let before = free_frames();
+    for (bytes, level, contiguous) in [
+        (64 << 10, Level::PAGE, true),
+        (1 << 20, Level::PAGE, true),
+        (2 << 20, Level::MIB2, false),
+        (6 << 20, Level::MIB2, false),
+    ] {
+        let area = vmalloc(bytes).expect("memory");
+        let start = VirtAddr::from_ptr(area.as_ptr());
+        let leaf = kernel_space::walk(start).expect("mapped");
+        assert_eq!(
+            (leaf.level, leaf.contiguous),
+            (level, contiguous),
+            "{bytes}"
+        );
+        // SAFETY: the area is ours.
+        unsafe { area.write_bytes(0xa5, usize::try_from(bytes).expect("small")) };
+        assert!(kernel_space::walk(start.offset(bytes)).is_none(), "a guard");
+        // SAFETY: allocated above, freed once.
+        unsafe { vfree(area) }.expect("no interrupt is handled here");
+    }
+    purge();
+    assert!(free_frames() + 48 >= before);
+}
+
+fn given_frames_are_seen_at_addresses_that_follow_each_other() {
+    let frames: [Pfn; 5] =
+        core::array::from_fn(|_| frames::alloc(Order::ZERO, Gfp::KERNEL).expect("memory"));
+    let area = vmap(&frames, Attributes::KERNEL_DATA).expect("addresses");
+    for (number, frame) in (0_u64..).zip(&frames) {
+        let address = VirtAddr::from_ptr(area.as_ptr()).offset(number * PAGE_BYTES);
+        // SAFETY: the frame is ours, mapped here and in the linear map.
+        unsafe { address.as_mut_ptr::<u64>().write_volatile(number + 7) };
+        let alias = LinearMap::kernel().to_virt(frame.address());
+        // SAFETY: as above.
+        let seen = unsafe { alias.as_mut_ptr::<u64>().read_volatile() };
+        assert_eq!(seen, number + 7);
+    }
+    vunmap(area).expect("no interrupt is handled here");
+    assert!(kernel_space::walk(VirtAddr::from_ptr(area.as_ptr())).is_none());
+    for frame in frames {
+        frames::free(frame, Order::ZERO).expect("still allocated");
+    }
+}
+
+fn code_runs_only_from_pages_that_cannot_be_written() {
+    // mov w0, #42; ret
+    const CODE: [u32; 2] = [0x5280_0540, 0xd65f_03c0];
+    let area = vmalloc(65_536).expect("memory");
+    // The third page of a contiguous group.
+    let page = VirtAddr::from_ptr(area.as_ptr()).offset(2 * PAGE_BYTES);
+    // SAFETY: the area is ours.
+    unsafe { page.as_mut_ptr::<[u32; 2]>().write(CODE) };
+    let refused = Err(SetMemoryError::WritableAndExecutable(page));
+    assert_eq!(set_memory_x(page, 1), refused);
+    set_memory_ro(page, 1).expect("pages of an area");
+    set_memory_x(page, 1).expect("pages of an area");
+    assert_eq!(set_memory_rw(page, 1), refused);
+    // SAFETY: the page holds a function that returns a number, and may be executed.
+    let code =
+        unsafe { core::mem::transmute::<*mut u8, extern "C" fn() -> u32>(page.as_mut_ptr()) };
+    assert_eq!(code(), 42);
+    set_memory_nx(page, 1).expect("pages of an area");
+    set_memory_rw(page, 1).expect("pages of an area");
+    // SAFETY: ours, and writable again.
+    unsafe { page.as_mut_ptr::<u32>().write_volatile(0) };
+    let beyond = VirtAddr::from_ptr(area.as_ptr()).offset(15 * PAGE_BYTES);
+    let not_ours = SetMemoryError::NotOurs(beyond);
+    assert_eq!(set_memory_ro(beyond, 2), Err(not_ours), "a guard page");
+    // SAFETY: allocated above, freed once.
+    unsafe { vfree(area) }.expect("no interrupt is handled here");
+}
+
+fn the_image_and_blocks_of_the_linear_map_keep_their_rights() {
+    let alias = |section: VirtAddr| LinearMap::kernel().to_virt(image::to_phys(section));
+    for section in [image::text().start, image::rodata().start] {
+        let at = alias(section);
+        let refused = Err(SetMemoryError::WritableAndExecutable(at));
+        assert_eq!(set_memory_rw(at, 1), refused);
+        assert_eq!(set_memory_x(at, 1), refused);
+        assert_eq!(set_memory_ro(at, 1), Ok(()));
+    }
+    let frame = frames::alloc(Order::ZERO, Gfp::KERNEL).expect("memory");
+    let at = LinearMap::kernel().to_virt(frame.address());
+    if kernel_space::walk(at).expect("memory").level != Level::PAGE {
+        assert_eq!(set_memory_ro(at, 1), Err(SetMemoryError::Block(at)));
+    }
+    frames::free(frame, Order::ZERO).expect("just allocated");
+    let window = image::data().start;
+    assert_eq!(
+        set_memory_ro(window, 1),
+        Err(SetMemoryError::NotOurs(window))
+    );
+}
+
+/// Where the other core writes, and whether it is to stop.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+static STOP: AtomicBool = AtomicBool::new(false);
+
+fn write_until_told() {
+    let word = VirtAddr::new(WRITTEN.load(Ordering::Acquire)).as_mut_ptr::<u64>();
+    let mut count = 0;
+    while !STOP.load(Ordering::Relaxed) {
+        count += 1;
+        // SAFETY: a word of an area that stays until this core is done.
+        unsafe { word.write_volatile(count) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { word.read_volatile() }, count);
+    }
+}
+
+fn a_core_waits_for_a_page_whose_mapping_is_changed() {
+    let group = 65_536;
+    let area = vmalloc(2 * group).expect("memory");
+    let joined = VirtAddr::from_ptr(area.as_ptr()).offset(group);
+    WRITTEN.store(joined.offset(5 * PAGE_BYTES).get(), Ordering::Release);
+    STOP.store(false, Ordering::Relaxed);
+    kernel::smp::start(1).expect("a second core");
+    kernel::smp::on(1, write_until_told).expect("started above");
+    for _ in 0..5000 {
+        assert!(kernel_space::walk(joined).expect("mapped").contiguous);
+        // Joined pages go through break-before-make even if nothing becomes of them.
+        let changed = kernel_space::protect(joined..joined.offset(group), Attributes::KERNEL_DATA);
+        changed.expect("one group of an area");
+    }
+    // The group is cut.
+    set_memory_ro(joined, 1).expect("pages of an area");
+    set_memory_rw(joined, 1).expect("pages of an area");
+    STOP.store(true, Ordering::Relaxed);
+    kernel::smp::wait(1);
+    // SAFETY: allocated above, freed once, and the other core is done.
+    unsafe { vfree(area) }.expect("no interrupt is handled here");
 }
 
 fn running_out_of_frames_is_an_error_and_everything_comes_back() {

@@ -94,6 +94,12 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         Ok(VirtAddr::new(last.saturating_add(1)).min(range.end))
     }
 
+    /// The entry that decides about `at`, whatever it says.
+    pub fn entry(&self, at: VirtAddr) -> Descriptor {
+        let (table, level) = self.deepest_table(at);
+        self.memory.read(table, level.index(at))
+    }
+
     /// Whether there is a table of `level` for `at`.
     pub fn has_table(&self, at: VirtAddr, level: Level) -> bool {
         self.deepest_table(at).1 >= level

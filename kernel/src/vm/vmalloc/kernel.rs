@@ -29,6 +29,17 @@ impl Backing for KernelTables {
     fn detach(&self, range: Range<VirtAddr>) -> Held {
         kernel_space::detach(range)
     }
+    fn map(
+        &self,
+        range: Range<VirtAddr>,
+        frames: &[Pfn],
+        attributes: Attributes,
+    ) -> Result<(), MapError> {
+        kernel_space::map_given(range, frames, attributes)
+    }
+    fn clear(&self, range: Range<VirtAddr>) {
+        kernel_space::clear(range);
+    }
     fn flush(&self) {
         kernel_space::flush();
     }
@@ -79,6 +90,41 @@ pub unsafe fn vfree(memory: NonNull<u8>) -> Result<(), VmallocError> {
     Ok(())
 }
 
+/// Maps frames of the caller's, in this order, to addresses that follow each other, and returns the first;
+/// an unmapped page follows the last.
+///
+/// The frames' linear map is cacheable: `attributes` other than cacheable ones need frames that nobody uses
+/// by it (Arm ARM B2.11, "Mismatched memory attributes").
+///
+/// # Errors
+///
+/// Refused with interrupts masked, for no frames, and when tables or addresses run out.
+pub fn vmap(frames: &[Pfn], attributes: Attributes) -> Result<NonNull<u8>, VmallocError> {
+    if irq::is_masked() {
+        return Err(VmallocError::WouldSleep);
+    }
+    let start = AREAS.map(frames, attributes)?;
+    Ok(NonNull::new(start.as_mut_ptr()).expect("the vmalloc area does not start at 0"))
+}
+
+/// Takes the addresses back that [`vmap`] gave. The frames stay the caller's, to whom nobody's TLB shows
+/// them there any more when this returns.
+///
+/// Panics with the address when no such area starts there.
+///
+/// # Errors
+///
+/// [`VmallocError::WouldSleep`] with interrupts masked; the frames stay mapped.
+pub fn vunmap(memory: NonNull<u8>) -> Result<(), VmallocError> {
+    if irq::is_masked() {
+        return Err(VmallocError::WouldSleep);
+    }
+    if let Err(error) = AREAS.unmap(VirtAddr::from_ptr(memory.as_ptr())) {
+        panic!("{error}");
+    }
+    Ok(())
+}
+
 /// Gives back the memory and the addresses of all areas that were freed lately; returns how many those
 /// are. With interrupts masked, and so in an interrupt, none.
 pub fn purge() -> usize {
@@ -88,6 +134,11 @@ pub fn purge() -> usize {
 /// The area that `address` lies in, or whose guard page it does. For fault handlers: it waits for nobody.
 pub fn area_at(address: VirtAddr) -> Option<Range<VirtAddr>> {
     AREAS.try_find(address).map(|area| area.range())
+}
+
+/// The area that `address` lies in, or whose guard page it does.
+pub fn find(address: VirtAddr) -> Option<Area<State>> {
+    AREAS.find(address)
 }
 
 /// The first area at `address` or above, for reports.

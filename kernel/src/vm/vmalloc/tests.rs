@@ -66,6 +66,15 @@ impl Backing for Pages {
             Held::Blocks(u32::try_from(pages).unwrap())
         }
     }
+    fn map(&self, range: Range<VirtAddr>, _: &[Pfn], _: Attributes) -> Result<(), MapError> {
+        self.fill(range)
+    }
+    fn clear(&self, range: Range<VirtAddr>) {
+        for page in pages_of(&range) {
+            // Nothing of it is this model's to give back.
+            self.model.borrow_mut().pages.remove(&page);
+        }
+    }
     fn flush(&self) {
         let mut model = self.model.borrow_mut();
         model.flushes += 1;
@@ -204,6 +213,21 @@ fn a_wrong_or_second_free_is_named() {
     assert_eq!(vmalloc.free(start), Err(VfreeError::BeingFreed(start)));
     vmalloc.purge();
     assert_eq!(vmalloc.free(start), Err(VfreeError::NotAnArea(start)));
+}
+
+#[test]
+fn frames_of_others_are_mapped_and_unmapped_with_a_flush_of_their_own() {
+    let vmalloc = vmalloc(4);
+    let frames = [Pfn::new(7), Pfn::new(3)];
+    let start = vmalloc.map(&frames, Attributes::KERNEL_DATA).unwrap();
+    assert_eq!(vmalloc.free(start), Err(VfreeError::NotAnArea(start)));
+    assert_eq!(vmalloc.unmap(start), Ok(()));
+    assert_eq!((vmalloc.held_pages(), vmalloc.flushes()), (0, 1));
+    assert_eq!(vmalloc.unmap(start), Err(VfreeError::NotAnArea(start)));
+    let own = vmalloc.allocate(PAGE).unwrap();
+    assert_eq!(vmalloc.unmap(own), Err(VfreeError::NotAnArea(own)));
+    let none = VmallocError::Area(AreaError::Empty);
+    assert_eq!(vmalloc.map(&[], Attributes::KERNEL_DATA), Err(none));
 }
 
 #[test]
