@@ -93,6 +93,9 @@ fn rows(report: Kind, rows: &mut Rows<'_>) {
         Kind::Ptdump => vm::report::mappings(rows),
         Kind::Failures => report::failures(frames, rows),
         Kind::Leaks => leaks::rows(frames, rows),
+        #[cfg(feature = "call-sites")]
+        Kind::Callsites => crate::mm::call_sites::rows(rows),
+        #[cfg(not(feature = "call-sites"))]
         Kind::Callsites => {}
     }
 }

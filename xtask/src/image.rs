@@ -16,6 +16,11 @@ use wire::payload;
 
 /// The target triple of every image.
 pub const TARGET: &str = "aarch64-unknown-none";
+/// The feature of the kernel that notes who allocates.
+pub const CALL_SITES: &str = "call-sites";
+/// What it needs of the compiler beside it: the callers of collections are found by frame records. Joined
+/// with the flags that `.cargo/config.toml` has for the target.
+const FRAME_POINTERS: &str = "target.aarch64-unknown-none.rustflags=['-Cforce-frame-pointers=yes']";
 /// Offset of `image_size` in the arm64 Image header, a little-endian u64.
 const IMAGE_SIZE: usize = 16;
 /// Offset of the header's magic.
@@ -93,6 +98,9 @@ pub fn build(package: &str, target: Target<'_>, features: &[&str]) -> Result<Ima
         .stdout(Stdio::piped());
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
+    }
+    if features.contains(&CALL_SITES) {
+        command.args(["--config", FRAME_POINTERS]);
     }
     let built = executables(&mut command)?
         .into_iter()

@@ -2,8 +2,12 @@
 //!
 //! Nothing is believed of a report before its end marker has come and counts the rows that arrived.
 
+mod sites;
+
 use serde_json::{Map, Value, json};
+use sites::Sites;
 use std::fmt;
+use std::path::Path;
 use wire::report::{Kind, Place, Record, Text};
 
 /// What a user asks for.
@@ -118,8 +122,7 @@ impl Report {
         }
     }
 
-    fn row(&mut self, place: Place, record: &Record<'_>) {
-        self.rows += 1;
+    fn show(&mut self, place: Place, record: &Record<'_>) {
         // Neither writing to a string nor making JSON of plain data fails.
         let _ = self.text.record(record);
         let row = row_as_json(record);
@@ -187,6 +190,8 @@ fn row_as_json(record: &Record<'_>) -> Value {
 pub struct Reports {
     wanted: Vec<Kind>,
     arrived: Vec<Report>,
+    /// Rows of the call sites, until all are there.
+    sites: Sites,
 }
 
 impl Reports {
@@ -196,7 +201,13 @@ impl Reports {
         Self {
             wanted: Kind::ALL.into_iter().filter(selected).collect(),
             arrived: Vec::new(),
+            sites: Sites::default(),
         }
+    }
+
+    /// Says where the image lies in which call sites are looked up.
+    pub fn look_up_in(&mut self, elf: &Path) {
+        self.sites.look_up_in(elf);
     }
 
     /// Whether none was asked for.
@@ -224,9 +235,18 @@ impl Reports {
             (Record::Begin(kind), _) => self.arrived.push(Report::new(*kind)),
             (Record::End { report, rows }, Some(last)) if last.kind == *report => {
                 last.sent = Some(*rows);
+                self.sites
+                    .drain(|row| last.show(Place::ItemOf("sites"), row));
+            }
+            (Record::CallSite(row), Some(last)) if last.kind == Kind::Callsites => {
+                last.rows += 1;
+                self.sites.add(row);
             }
             (record, Some(last)) => match record.place() {
-                Some((kind, place)) if kind == last.kind => last.row(place, record),
+                Some((kind, place)) if kind == last.kind => {
+                    last.rows += 1;
+                    last.show(place, record);
+                }
                 _ => last.mixed = true,
             },
             // A row before any beginning: its report is missing.

@@ -9,6 +9,7 @@ use crate::{disk, setup, workspace};
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
+use wire::report::Kind;
 
 /// The exit status for a guest that ended well, but whose disk is wrong or whose reports are not whole.
 const GUEST_FAILED: u8 = 1;
@@ -48,8 +49,13 @@ pub fn command(args: &Args) -> Result<u8> {
         Some(name) => Target::Example(name),
         None => Target::Bin("tessera"),
     };
-    let image = image::build("kernel", target, &[])?;
     let mut reports = Reports::new(&args.reports);
+    let features: &[&str] = match reports.wants(Kind::Callsites) {
+        true => &[image::CALL_SITES],
+        false => &[],
+    };
+    let image = image::build("kernel", target, features)?;
+    reports.look_up_in(&image.elf);
     let mut show: Box<dyn FnMut(&Event<'_>)> = if reports.is_empty() {
         let mut printer = Printer::stdout();
         Box::new(move |event| printer.event(event))

@@ -6,6 +6,7 @@
 //! | `vectors.s`, [`exception`] | exception entry and return |
 //! | [`barrier`], [`tlb`], [`cache`], [`mmu`] | what translation tables and devices need |
 //! | [`cpu`], [`irq`], [`stack`] | this core: its number, its interrupt mask, its stacks |
+//! | `callers` | who called, in images that note who allocates |
 //! | [`pmu`], [`timer`] | counting and time |
 //! | [`monitor`], [`semihosting`] | what is below: our own EL3, the debugger |
 #![allow(
@@ -15,6 +16,8 @@
 
 pub mod barrier;
 pub mod cache;
+#[cfg(feature = "call-sites")]
+pub mod callers;
 pub mod cpu;
 pub mod exception;
 pub mod image;

@@ -27,6 +27,7 @@
 
 use super::addr::{LinearMap, Order, Pfn, PhysAddr, VirtAddr};
 use super::buddy::{Buddy, Violation};
+use super::call_sites::{self, Call};
 use super::failures::Failures;
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
@@ -345,8 +346,11 @@ pub fn global() -> Option<&'static Frames<'static>> {
 /// # Errors
 ///
 /// [`FrameError::OutOfMemory`], [`FrameError::NotReady`].
+#[cfg_attr(feature = "call-sites", track_caller)]
 pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
-    global().ok_or(FrameError::NotReady)?.alloc(order, gfp)
+    let block = global().ok_or(FrameError::NotReady)?.alloc(order, gfp)?;
+    call_sites::allocated(Call::Frames, block.address().get(), order.bytes());
+    Ok(block)
 }
 
 /// Gives a block back to the kernel's memory; see [`Frames::free`].
@@ -355,6 +359,7 @@ pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
 ///
 /// The block was not allocated like this, or is free.
 pub fn free(pfn: Pfn, order: Order) -> Result<(), FrameError> {
+    call_sites::freed(pfn.address().get());
     global().ok_or(FrameError::NotReady)?.free(pfn, order)
 }
 

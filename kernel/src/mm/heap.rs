@@ -25,8 +25,13 @@ use core::{
     ptr::{self, NonNull},
 };
 
-#[cfg_attr(target_os = "none", global_allocator)]
+#[cfg_attr(all(target_os = "none", not(feature = "call-sites")), global_allocator)]
 static HEAP: Heap<'static, 'static> = Heap::new(&SLAB);
+
+#[cfg(all(target_os = "none", feature = "call-sites"))]
+#[global_allocator]
+static NOTED: super::call_sites::heap::Noted<Heap<'static, 'static>> =
+    super::call_sites::heap::Noted(&HEAP);
 
 /// Sets up the kernel's caches and heap over its frames; before that every allocation fails.
 /// Panics if [`frames`](super::frames::init) are not set up.

@@ -25,6 +25,7 @@
 )]
 
 use super::addr::{Order, PAGE_BYTES, VirtAddr};
+use super::call_sites::{self, Call};
 use super::frame::{Frame, Kind};
 use super::gfp::Gfp;
 use super::magazine::Block;
@@ -335,8 +336,9 @@ fn bytes_of(order: Order) -> usize {
 ///
 /// [`AllocError`].
 #[inline]
+#[cfg_attr(feature = "call-sites", track_caller)]
 pub fn kmalloc(bytes: usize, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
-    SLAB.kmalloc(bytes, gfp)
+    call_sites::noted(Call::Kmalloc, bytes, SLAB.kmalloc(bytes, gfp))
 }
 
 /// Gives memory back to the kernel; see [`SlabAllocator::kfree`].
@@ -346,6 +348,7 @@ pub fn kmalloc(bytes: usize, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
 /// `memory` came from [`kmalloc`] or [`krealloc`], and nobody uses it any more.
 #[inline]
 pub unsafe fn kfree(memory: NonNull<u8>) {
+    call_sites::freed(memory.addr().get() as u64);
     // SAFETY: the caller promises the same.
     unsafe { SLAB.kfree(memory) }
 }
@@ -359,13 +362,18 @@ pub unsafe fn kfree(memory: NonNull<u8>) {
 /// # Safety
 ///
 /// `memory` came from [`kmalloc`] or [`krealloc`], and nobody uses it any more if this succeeds.
+#[cfg_attr(feature = "call-sites", track_caller)]
 pub unsafe fn krealloc(
     memory: Option<NonNull<u8>>,
     new_bytes: usize,
     gfp: Gfp,
 ) -> Result<NonNull<u8>, AllocError> {
     // SAFETY: the caller promises the same.
-    unsafe { SLAB.krealloc(memory, new_bytes, gfp) }
+    let moved = unsafe { SLAB.krealloc(memory, new_bytes, gfp) };
+    if let (Some(former), Ok(_)) = (memory, moved) {
+        call_sites::freed(former.addr().get() as u64);
+    }
+    call_sites::noted(Call::Kmalloc, new_bytes, moved)
 }
 
 /// Bytes that the owner of `memory` may use; see [`SlabAllocator::ksize`].

@@ -50,6 +50,7 @@ pub mod addr;
 pub(crate) mod arena;
 pub mod boot_heap;
 pub mod buddy;
+pub mod call_sites;
 pub mod failures;
 pub mod fault_injection;
 pub mod frame;

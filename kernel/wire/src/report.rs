@@ -15,7 +15,7 @@ mod tests;
 pub use memory::{
     Counter, Failure, FreeBlocks, FreeOfType, Meminfo, ORDERS, PageBlocks, PageTypes, Pageset, Zone,
 };
-pub use site::{CallSite, CallSites, Leak, Leaks};
+pub use site::{CALLERS, CallSite, CallSites, Leak, Leaks};
 pub use slab::Cache;
 pub use space::{Access, Area, Mapping, Region, Resource, Size};
 

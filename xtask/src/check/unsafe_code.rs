@@ -35,6 +35,7 @@ const LISTED: &[&str] = &[
     "kernel/src/log/logger.rs",
     "kernel/src/mm/arena.rs",
     "kernel/src/mm/boot_heap.rs",
+    "kernel/src/mm/call_sites/heap.rs",
     "kernel/src/mm/frames.rs",
     "kernel/src/mm/heap.rs",
     "kernel/src/mm/kmalloc.rs",

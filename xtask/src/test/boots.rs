@@ -8,13 +8,14 @@ use super::report::{Report, Verdict};
 use super::reports;
 use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
-use crate::image::{Image, Target};
+use crate::image::{CALL_SITES, Image, Target};
 use crate::machine::{Board, MachineArgs, Size};
 use crate::report::{Reports, Selection};
 use crate::{device_tree, process, run, workspace};
 use anyhow::Result;
 use std::path::PathBuf;
 use wire::control::Control;
+use wire::report::Kind;
 
 /// The tour that `run` boots.
 const TESSERA: Target<'static> = Target::Bin("tessera");
@@ -28,8 +29,20 @@ enum Expected {
     CleanEnd,
     /// The same, and every report is whole and agrees with the others.
     Reports,
+    /// The same, and the tour's allocations are listed by the lines that asked.
+    CallSites,
     /// One line that names the device tree, and the code of a fatal fault.
     DeviceTreeRefused,
+}
+
+impl Expected {
+    /// What the image is built with.
+    const fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::CallSites => &[CALL_SITES],
+            _ => &[],
+        }
+    }
 }
 
 /// One boot that is a test.
@@ -85,6 +98,10 @@ fn cases() -> Vec<Case> {
             })
         },
         Case {
+            expected: Expected::CallSites,
+            ..clean("boot/virt/call_sites_are_found", TESSERA, |_| {})
+        },
+        Case {
             expected: Expected::DeviceTreeRefused,
             ..clean(
                 "boot/virt/a_malformed_device_tree_is_refused",
@@ -111,13 +128,17 @@ pub(super) fn plan<'a>(
         if !args.selects(case.name) || report.lists(case.name) {
             continue;
         }
-        match images.image(case.target, &[]) {
+        match images.image(case.target, case.expected.features()) {
             Ok(image) => jobs.push(Box::new(move |results: &Results| {
                 let mut transcript = Printer::new(Vec::new(), false);
                 let verdict = match case.expected {
                     Expected::CleanEnd => clean_end(&case, &image, &mut transcript, &[]),
                     Expected::Reports => {
                         clean_end(&case, &image, &mut transcript, &[Selection::All])
+                    }
+                    Expected::CallSites => {
+                        let only = [Selection::One(Kind::Callsites)];
+                        clean_end(&case, &image, &mut transcript, &only)
                     }
                     Expected::DeviceTreeRefused => {
                         device_tree_refused(&case, &image, &mut transcript)
@@ -144,6 +165,7 @@ fn clean_end(
 ) -> Result<Verdict> {
     let (mut named, mut said) = (false, false);
     let mut reports = Reports::new(selections);
+    reports.look_up_in(&image.elf);
     let line = reports.parameter();
     let has_disk = case.target == TESSERA && case.machine.board == Board::Virt;
     let disk = has_disk.then(|| artifact(case.name, "disk"));

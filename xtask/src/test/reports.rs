@@ -2,8 +2,9 @@
 
 use crate::report::{Format, Reports};
 use serde_json::Value;
+use wire::report::Kind;
 
-/// What is wrong with reports that are none, or all that an ordinary image makes.
+/// What is wrong with the tour's reports: none, the call sites, or all others.
 pub(super) fn wrong(reports: &Reports) -> Vec<String> {
     if reports.is_empty() {
         return Vec::new();
@@ -17,9 +18,27 @@ pub(super) fn wrong(reports: &Reports) -> Vec<String> {
             .collect();
     };
     match serde_json::from_str::<Value>(&json) {
+        Ok(json) if reports.wants(Kind::Callsites) => absent_sites(&json["callsites"]["sites"]),
         Ok(json) => disagreements(&text, &json),
         Err(error) => vec![format!("the JSON does not parse: {error}")],
     }
+}
+
+/// Calls that the tour makes and no site in its source is listed for.
+fn absent_sites(sites: &Value) -> Vec<String> {
+    let is_listed = |call: &&str| {
+        sites.as_array().into_iter().flatten().any(|site| {
+            let file = site["file"].as_str().unwrap_or_default();
+            site["call"] == **call
+                && file == "kernel/src/bin/tessera/tour.rs"
+                && number(&site["allocations"]) > 0
+        })
+    };
+    let calls = ["kmalloc", "cache", "heap", "frames", "vmalloc"];
+    let absent = calls.iter().filter(|call| !is_listed(call));
+    absent
+        .map(|call| format!("no site of the tour is listed for {call}"))
+        .collect()
 }
 
 const PAGE_BYTES: u64 = 4096;
@@ -157,6 +176,9 @@ mod tests {
     #[test]
     fn reports_that_agree_are_fine_and_each_that_does_not_is_named() {
         assert_eq!(disagreements(TEXT, &machine()), [""; 0]);
+        let site =
+            json!({ "call": "heap", "file": "kernel/src/bin/tessera/tour.rs", "allocations": 1 });
+        assert_eq!(absent_sites(&json!([site])).len(), 4);
         let mut other = machine();
         other["buddyinfo"][0]["blocks_by_order"][1] = json!(3);
         assert_eq!(disagreements(TEXT, &other).len(), 2);

@@ -9,6 +9,7 @@ use super::geometry::Geometry;
 use super::registry::Description;
 use super::slabs::CacheEvents;
 use crate::mm::addr::{Order, VirtAddr};
+use crate::mm::call_sites::{self, Call};
 use crate::mm::frame::CacheId;
 use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
@@ -222,11 +223,11 @@ impl Cache {
     ///
     /// [`AllocError`].
     #[inline]
+    #[cfg_attr(feature = "call-sites", track_caller)]
     pub fn alloc(&'static self, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
         let bytes = self.layout.size();
-        self.handle()
-            .ok_or(AllocError::NoCache { bytes })?
-            .alloc(gfp)
+        let handle = self.handle().ok_or(AllocError::NoCache { bytes })?;
+        call_sites::noted(Call::Cache, bytes, handle.alloc(gfp))
     }
 
     /// Gives an object back; see [`CacheHandle::free`].
@@ -236,6 +237,7 @@ impl Cache {
     /// `object` came from this cache's [`alloc`](Self::alloc), and nobody uses it any more.
     #[inline]
     pub unsafe fn free(&'static self, object: NonNull<u8>) {
+        call_sites::freed(object.addr().get() as u64);
         let id = self.id.load(Acquire);
         if id == UNBORN {
             self.die(object);

@@ -3,7 +3,10 @@
 
 use super::{Backing, State, Vmalloc, VmallocError};
 use crate::{
-    mm::addr::{Pfn, VirtAddr},
+    mm::{
+        addr::{Pfn, VirtAddr},
+        call_sites::{self, Call},
+    },
     sync::irq,
     vm::{
         area::Area,
@@ -60,11 +63,13 @@ impl Backing for KernelTables {
 ///
 /// Refused with interrupts masked, for 0 bytes, and when frames, tables or addresses run out; then
 /// nothing has changed.
+#[cfg_attr(feature = "call-sites", track_caller)]
 pub fn vmalloc(bytes: u64) -> Result<NonNull<u8>, VmallocError> {
     if irq::is_masked() {
         return Err(VmallocError::WouldSleep);
     }
     let start = AREAS.allocate(bytes)?;
+    call_sites::allocated(Call::Vmalloc, start.get(), bytes);
     Ok(NonNull::new(start.as_mut_ptr()).expect("the vmalloc area does not start at 0"))
 }
 
@@ -84,6 +89,7 @@ pub unsafe fn vfree(memory: NonNull<u8>) -> Result<(), VmallocError> {
     if irq::is_masked() {
         return Err(VmallocError::WouldSleep);
     }
+    call_sites::freed(memory.addr().get() as u64);
     if let Err(error) = AREAS.free(VirtAddr::from_ptr(memory.as_ptr())) {
         panic!("{error}");
     }

@@ -1,7 +1,11 @@
 //! Rows about who has what: allocations by call site, and what an app did not give back.
 
+use super::Address;
 use core::fmt;
 use serde::{Deserialize, Serialize};
+
+/// Return addresses that are kept of a call.
+pub const CALLERS: usize = 6;
 
 /// The table of call sites.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,9 @@ pub struct CallSite<'a> {
     pub column: u32,
     /// What is called there.
     pub call: &'a str,
+    /// Return addresses on the stack, innermost first, where the call came by way of a collection: the
+    /// host looks up file and line. 0 where there are none.
+    pub callers: [Address; CALLERS],
     /// Allocations that succeeded.
     pub allocations: u64,
     /// Bytes asked for in them.
@@ -50,18 +57,17 @@ pub(super) const HEADING_OF_SITES: &str =
 
 impl fmt::Display for CallSite<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
+        write!(
             f,
-            "{:>12} {:>10} {:>12} {:>10}  {} at {}:{}:{}",
-            self.live_bytes,
-            self.live_objects,
-            self.allocated_bytes,
-            self.allocations,
-            self.call,
-            self.file,
-            self.line,
-            self.column
-        )
+            "{:>12} {:>10} {:>12} {:>10}  {}",
+            self.live_bytes, self.live_objects, self.allocated_bytes, self.allocations, self.call,
+        )?;
+        if !self.file.is_empty() {
+            return writeln!(f, " at {}:{}:{}", self.file, self.line, self.column);
+        }
+        let mut callers = self.callers.iter().filter(|caller| caller.0 != 0);
+        callers.try_for_each(|caller| write!(f, " {caller:#x}"))?;
+        writeln!(f)
     }
 }
 

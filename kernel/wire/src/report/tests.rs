@@ -217,6 +217,7 @@ fn what_is_held_is_told_by_site_and_by_cache() {
         line: 150,
         column: 43,
         call: "kmalloc",
+        callers: [Address(0); CALLERS],
         allocations: 20,
         allocated_bytes: 8_388_600,
         live_objects: 1,
