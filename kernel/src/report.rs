@@ -84,7 +84,7 @@ fn rows(report: Kind, rows: &mut Rows<'_>) {
         Kind::Layout => places::layout(rows),
         Kind::Iomem => places::iomem(rows),
         Kind::Meminfo => meminfo(frames, rows),
-        Kind::Vmstat => report::vmstat(frames, rows),
+        Kind::Vmstat => report::vmstat(frames, &SLAB, rows),
         Kind::Buddyinfo => report::buddyinfo(frames, rows),
         Kind::Pagetypeinfo => report::pagetypeinfo(frames, rows),
         Kind::Zoneinfo => report::zoneinfo(frames, rows),

@@ -74,11 +74,11 @@ mod noting {
     use super::Call;
     use super::table::{Place, Table};
     use crate::mm::report::Rows;
-    use crate::sync::SpinLock;
+    use crate::sync::{Rank, SpinLock};
     use core::panic::Location;
     use wire::report::{CallSites, Record};
 
-    static TABLE: SpinLock<Table> = SpinLock::new(Table::new());
+    static TABLE: SpinLock<Table> = SpinLock::new(Rank::Figures, Table::new());
 
     /// Notes that `bytes` at `address` were handed out to the caller's caller.
     #[track_caller]

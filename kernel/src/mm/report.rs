@@ -4,10 +4,15 @@
 //! allocates. The figures are taken zone by zone and cache by cache, so they need not agree to the last
 //! page while others allocate.
 
-use super::addr::PAGE_BYTES;
+use super::addr::{Order, PAGE_BYTES, Pfn};
+use super::frame::Table;
 use super::frames::Frames;
+use super::pageblock::{self, MigrateType};
 use super::slab::SlabAllocator;
-use wire::report::{Cache, Counter, Failure, FreeBlocks, Meminfo, Record, Zone};
+use super::zone::ZoneStatistics;
+use wire::report::{
+    Cache, Counter, Failure, FreeBlocks, FreeOfType, Meminfo, PageBlocks, PageTypes, Record, Zone,
+};
 
 /// Takes rows.
 pub type Rows<'o> = dyn FnMut(&Record<'_>) + 'o;
@@ -46,9 +51,11 @@ pub fn zoneinfo(frames: &Frames<'_>, rows: &mut Rows<'_>) {
         rows(&Record::Zone(Zone {
             zone: zone.kind.name(),
             free_frames: zone.free_frames,
-            min_frames: 0,
-            low_frames: 0,
-            high_frames: 0,
+            min_frames: zone.watermarks.min,
+            low_frames: zone.watermarks.low,
+            high_frames: zone.watermarks.high,
+            cma_frames: zone.cma_frames,
+            isolated_frames: zone.isolated_frames,
             spanned_frames: zone.spanned_frames,
             managed_frames: zone.managed_frames,
             peak_used_frames: zone.peak_used_frames,
@@ -61,6 +68,8 @@ pub fn zoneinfo(frames: &Frames<'_>, rows: &mut Rows<'_>) {
 pub fn slabinfo(slab: &SlabAllocator<'_>, rows: &mut Rows<'_>) {
     let caches = slab.caches().map(|cache| cache.statistics());
     for cache in caches.filter(|cache| cache.slabs > 0) {
+        let events = &cache.events;
+        let frees = cache.allocations.saturating_sub(cache.live_objects.into());
         rows(&Record::Cache(Cache {
             name: cache.name,
             object_bytes: cache.object_bytes.into(),
@@ -71,10 +80,14 @@ pub fn slabinfo(slab: &SlabAllocator<'_>, rows: &mut Rows<'_>) {
             listed_objects: cache.cached_objects,
             list_limit_objects: cache.limit.into(),
             batch_objects: cache.batch.into(),
-            alloc_hits: 0,
-            alloc_misses: 0,
-            free_hits: 0,
-            free_misses: 0,
+            allocations: cache.allocations,
+            peak_slabs: events.peak_slabs,
+            slabs_made: events.slabs_made,
+            failures: events.failures,
+            alloc_hits: cache.allocations.saturating_sub(events.misses),
+            alloc_misses: events.misses,
+            free_hits: frees.saturating_sub(events.overflows),
+            free_misses: events.overflows,
         }));
     }
 }
@@ -93,18 +106,92 @@ pub fn failures(frames: &Frames<'_>, rows: &mut Rows<'_>) {
 }
 
 /// Counters of what happened.
-pub fn vmstat(frames: &Frames<'_>, rows: &mut Rows<'_>) {
+pub fn vmstat(frames: &Frames<'_>, slab: &SlabAllocator<'_>, rows: &mut Rows<'_>) {
     let mut counter = |name, count| rows(&Record::Counter(Counter { name, count }));
+    let claimed = frames
+        .zones()
+        .map(|zone| u64::from(zone.claimed_pageblocks));
     counter("alloc_failures", frames.failures().total());
+    counter("pageblocks_claimed", claimed.sum());
+    let caches = || slab.caches().map(|cache| cache.statistics());
+    counter(
+        "slab_allocations",
+        caches().map(|cache| cache.allocations).sum(),
+    );
+    counter(
+        "slab_alloc_misses",
+        caches().map(|cache| cache.events.misses).sum(),
+    );
+    counter(
+        "slab_free_misses",
+        caches().map(|cache| cache.events.overflows).sum(),
+    );
+    counter(
+        "slab_failures",
+        caches().map(|cache| cache.events.failures).sum(),
+    );
+    counter(
+        "slabs_made",
+        caches().map(|cache| cache.events.slabs_made).sum(),
+    );
 }
 
 /// Free blocks by zone, migrate type and order, and pageblocks.
-pub fn pagetypeinfo(_frames: &Frames<'_>, _rows: &mut Rows<'_>) {}
+pub fn pagetypeinfo(frames: &Frames<'_>, rows: &mut Rows<'_>) {
+    rows(&Record::PageTypes(PageTypes {
+        pageblock_order: pageblock::ORDER.get(),
+        pageblock_frames: pageblock::FRAMES,
+    }));
+    let zones = || frames.zones().filter(|zone| zone.managed_frames > 0);
+    for zone in zones() {
+        for (migrate, blocks_by_order) in MigrateType::ALL.iter().zip(zone.free_blocks_by_type) {
+            rows(&Record::FreeOfType(FreeOfType {
+                zone: zone.kind.name(),
+                migrate_type: migrate.name(),
+                blocks_by_order,
+            }));
+        }
+    }
+    for zone in zones() {
+        let blocks = pageblocks(frames.table(), &zone);
+        rows(&Record::PageBlocks(PageBlocks {
+            zone: zone.kind.name(),
+            unmovable: blocks[MigrateType::Unmovable.index()],
+            movable: blocks[MigrateType::Movable.index()],
+            reclaimable: blocks[MigrateType::Reclaimable.index()],
+            cma: blocks[MigrateType::Cma.index()],
+            isolate: blocks[MigrateType::Isolated.index()],
+        }));
+    }
+}
+
+/// The zone's pageblocks by the number of their type. One that nobody touched is movable, unless it is the
+/// second half of a block of the largest order, whose type it has then.
+fn pageblocks(table: &Table<'_>, zone: &ZoneStatistics) -> [u32; MigrateType::COUNT] {
+    let mut blocks = [0; MigrateType::COUNT];
+    let heads = (0..zone.spanned_frames).step_by(pageblock::FRAMES as usize);
+    for head in heads.map(|offset| zone.start.offset(offset)) {
+        let whole = Pfn::new(head.get() & !(Order::MAX.frames() - 1));
+        let is_of_whole = || {
+            table
+                .find(whole)
+                .is_some_and(|frame| frame.order() == Order::MAX)
+        };
+        let touched = |pfn| table.state(pfn).filter(|state| state.is_touched());
+        let state = touched(head).or_else(|| touched(whole).filter(|_| is_of_whole()));
+        if let Some(state) = state {
+            blocks[state.migrate_type().index()] += 1;
+        }
+    }
+    let touched: u32 = blocks.iter().sum();
+    let managed = zone.managed_frames.div_ceil(pageblock::FRAMES);
+    blocks[MigrateType::Movable.index()] += managed.saturating_sub(touched);
+    blocks
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mm::addr::{Order, Pfn};
     use crate::mm::arena::Arena;
     use crate::mm::gfp::Gfp;
     use crate::mm::zone::ZoneLimits;

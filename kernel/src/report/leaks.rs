@@ -8,6 +8,7 @@ use crate::{
         slab::{MAX_CACHES, SLAB},
     },
     sync::{Rank, SpinLock},
+    vm::vmalloc,
 };
 use wire::report::{Leak, Leaks, Record};
 
@@ -50,6 +51,8 @@ pub(super) fn rows(frames: &Frames<'_>, rows: &mut Rows<'_>) {
     let Some(start) = *START.lock() else {
         return;
     };
+    // What is freed lazily is no leak.
+    vmalloc::purge();
     let end = InUse::now(frames);
     rows(&Record::Leaks(Leaks {
         start_frames: start.frames,

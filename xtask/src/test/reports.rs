@@ -63,10 +63,12 @@ fn disagreements(text: &str, json: &Value) -> Vec<String> {
         total("page_lists_bytes"),
         lists * PAGE_BYTES,
     );
+    let by_type = sum(&json["pagetypeinfo"]["free"], block_frames);
+    equal("free frames by migrate type and by block", by_type, buddy);
     let zones = |field: &str| sum(&json["zoneinfo"]["zones"], |zone| number(&zone[field]));
     equal(
         "free frames by zone and by block",
-        zones("free_frames"),
+        zones("free_frames") + zones("isolated_frames"),
         buddy,
     );
     equal(
@@ -161,8 +163,9 @@ mod tests {
                 "slab_bytes": 8192, "slab_live_bytes": 48,
             },
             "buddyinfo": [{ "blocks_by_order": [1, 2] }],
+            "pagetypeinfo": { "free": [{ "blocks_by_order": [1] }, { "blocks_by_order": [0, 2] }] },
             "zoneinfo": {
-                "zones": [{ "free_frames": 5, "managed_frames": 10 }],
+                "zones": [{ "free_frames": 5, "isolated_frames": 0, "managed_frames": 10 }],
                 "pagesets": [{ "frames": 1 }],
             },
             "slabinfo": [{ "slabs": 2, "slab_frames": 1, "live_objects": 3, "object_bytes": 16 }],
@@ -181,7 +184,7 @@ mod tests {
         assert_eq!(absent_sites(&json!([site])).len(), 4);
         let mut other = machine();
         other["buddyinfo"][0]["blocks_by_order"][1] = json!(3);
-        assert_eq!(disagreements(TEXT, &other).len(), 2);
+        assert_eq!(disagreements(TEXT, &other).len(), 3);
         let mut other = machine();
         other["ptdump"]["mappings"][0]["access"]["writable"] = json!(true);
         assert!(disagreements(TEXT, &other)[0].starts_with("writable and executable"));

@@ -208,6 +208,10 @@ pub struct Zone<'a> {
     pub low_frames: u32,
     /// Where reclaim ends.
     pub high_frames: u32,
+    /// Free frames in pageblocks lent by the pool of buffers for devices.
+    pub cma_frames: u32,
+    /// Free frames in pageblocks from which nothing is given out; not in `free_frames`.
+    pub isolated_frames: u32,
     /// Between its bounds, holes included.
     pub spanned_frames: u32,
     /// What the allocator was given.
@@ -228,6 +232,8 @@ impl fmt::Display for Zone<'_> {
             ("high", self.high_frames),
             ("spanned", self.spanned_frames),
             ("managed", self.managed_frames),
+            ("cma", self.cma_frames),
+            ("isolated", self.isolated_frames),
             ("peak", self.peak_used_frames),
         ] {
             writeln!(f, "        {name:<8} {frames}")?;

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 /// A cache that holds memory.
 ///
 /// In the text, live objects count as active, and what lies on cores' lists does not. The tunables are a
-/// list's limit and batch; the shared factor, which is of Linux's former allocator, is 0. What that
-/// allocator called `cpustat` stands behind: how often cores' lists served a caller, and how often not.
+/// list's limit and batch; the shared factor, which is of Linux's former allocator, is 0. That allocator's
+/// `globalstat` (here with the most slabs in place of the most objects) and `cpustat` stand behind: how
+/// often cores' lists served a caller, and how often not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cache<'a> {
     /// Its name.
@@ -22,12 +23,20 @@ pub struct Cache<'a> {
     pub slabs: u32,
     /// Objects that callers have.
     pub live_objects: u32,
-    /// Objects on cores' lists, ready to be handed out.
+    /// Objects on cores' lists or on their way between them, ready to be handed out.
     pub listed_objects: u32,
     /// Most objects that a core's list keeps.
     pub list_limit_objects: u32,
     /// Most objects that move between a core's list and elsewhere at once.
     pub batch_objects: u32,
+    /// Allocations that succeeded.
+    pub allocations: u64,
+    /// The most slabs that there were at once.
+    pub peak_slabs: u32,
+    /// Slabs ever made.
+    pub slabs_made: u64,
+    /// Allocations that found no memory.
+    pub failures: u64,
     /// Allocations that a core's list served.
     pub alloc_hits: u64,
     /// Allocations for which it had nothing.
@@ -49,6 +58,7 @@ pub(super) const HEADING: &str = "slabinfo - version: 2.1 (statistics)\n\
     # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : \
     tunables <limit> <batchcount> <sharedfactor> : \
     slabdata <active_slabs> <num_slabs> <sharedavail> : \
+    globalstat <allocs> <maxslabs> <grown> <errors> : \
     cpustat <allochit> <allocmiss> <freehit> <freemiss>\n";
 
 impl fmt::Display for Cache<'_> {
@@ -67,6 +77,11 @@ impl fmt::Display for Cache<'_> {
         write!(f, " : tunables {limit:>4} {batch:>4} {:>4}", 0)?;
         let slabs = self.slabs;
         write!(f, " : slabdata {slabs:>6} {slabs:>6} {:>6}", 0)?;
+        write!(
+            f,
+            " : globalstat {:>7} {:>6} {:>5} {:>4}",
+            self.allocations, self.peak_slabs, self.slabs_made, self.failures
+        )?;
         writeln!(
             f,
             " : cpustat {:>6} {:>6} {:>6} {:>6}",

@@ -22,6 +22,10 @@ const CACHE: Cache<'static> = Cache {
     listed_objects: 8,
     list_limit_objects: 32,
     batch_objects: 8,
+    allocations: 106,
+    peak_slabs: 3,
+    slabs_made: 4,
+    failures: 1,
     alloc_hits: 100,
     alloc_misses: 6,
     free_hits: 66,
@@ -113,6 +117,8 @@ fn a_zone_is_followed_by_its_cores_lists() {
         min_frames: 1,
         low_frames: 2,
         high_frames: 3,
+        cma_frames: 8,
+        isolated_frames: 0,
         spanned_frames: 200,
         managed_frames: 190,
         peak_used_frames: 90,
@@ -135,6 +141,8 @@ Node 0, zone   Normal
         high     3
         spanned  200
         managed  190
+        cma      8
+        isolated 0
         peak     90
   start_pfn:           1048576
   pagesets
@@ -158,7 +166,7 @@ fn caches_stand_below_linuxs_heading() {
     assert_eq!(
         lines[3],
         "kmalloc-112           40     72    112   36    1 : tunables   32    8    0 : \
-         slabdata      2      2      0 : cpustat    100      6     66      0"
+         slabdata      2      2      0 : globalstat     106      3     4    1 : cpustat    100      6     66      0"
     );
 }
 
