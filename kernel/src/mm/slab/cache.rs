@@ -177,7 +177,8 @@ impl<'f> SlabAllocator<'f> {
         self.local().attach(cache.0, context.geometry.limit());
         let mut slabs = self.slot(cache).slabs.lock();
         slabs.events.misses += 1;
-        if let Some(block) = self.refill(context, cache, magazine, &mut slabs) {
+        let batch = context.geometry.batch;
+        if let Some(block) = self.refill(context, cache, magazine, &mut slabs, batch) {
             return Some(block);
         }
         drop(slabs);
@@ -193,8 +194,10 @@ impl<'f> SlabAllocator<'f> {
         if let Ok(head) = head {
             slabs.add(context, head);
         }
-        // Without a new slab, others may have given something back meanwhile.
-        self.refill(context, cache, magazine, &mut slabs)
+        // Without a new slab, others may have given something back meanwhile. Half a batch, since this
+        // call has taken long already.
+        let batch = context.geometry.batch.div_ceil(2);
+        self.refill(context, cache, magazine, &mut slabs, batch)
     }
 
     /// Takes a batch from the depot or the slabs: one object for the caller, the others into `magazine`.
@@ -204,6 +207,7 @@ impl<'f> SlabAllocator<'f> {
         cache: CacheId,
         magazine: &Magazine,
         slabs: &mut SpinLockGuard<'_, Slabs>,
+        batch: u16,
     ) -> Option<Block> {
         match slabs.depot.empty_into(magazine) {
             Ok(Some(block)) => return Some(block),
@@ -211,11 +215,7 @@ impl<'f> SlabAllocator<'f> {
             Err(Broken(address)) => self.die(cache, address),
         }
         let mut first = None;
-        let most = if magazine.is_attached() {
-            context.geometry.batch
-        } else {
-            1
-        };
+        let most = if magazine.is_attached() { batch } else { 1 };
         let taken = slabs.take(context, most, |block| match first {
             None => first = Some(block),
             Some(_) => {
