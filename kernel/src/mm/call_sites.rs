@@ -14,7 +14,7 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry lies within [`PROBES`] places behind its hash, so that finding it, and finding that it is
+//! 1. An entry lies within `PROBES` (16, in `table`) places behind its hash, so that finding it, and finding that it is
 //!    not there, looks at so many. What finds no room is counted and otherwise forgotten.
 //! 2. A site's live objects are those in `objects` that name it.
 //!
