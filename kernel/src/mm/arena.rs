@@ -1,4 +1,5 @@
-//! Memory for tests on the host: an arena full of garbage, its frame table, and a linear map onto it.
+//! Memory for tests and measurements on the host: an arena full of garbage, its frame table, and a
+//! linear map onto it.
 #![allow(
     unsafe_code,
     reason = "allocates the memory that stands for a machine's"
@@ -13,7 +14,8 @@ use core::{alloc::Layout, ops::Range, ptr::NonNull};
 use std::{alloc, vec::Vec};
 
 /// A machine's memory.
-pub(crate) struct Arena {
+#[derive(Debug)]
+pub struct Arena {
     memory: NonNull<u8>,
     layout: Layout,
     table: Vec<Frame>,
@@ -25,10 +27,10 @@ pub(crate) struct Arena {
 impl Arena {
     /// `frames` frames from `first` on, which starts a largest block. Filled with garbage, as a
     /// board's memory is.
-    pub(crate) fn new(first: Pfn, frames: u32) -> Self {
+    pub fn new(first: Pfn, frames: u32) -> Self {
         assert!(first.is_aligned_to(Order::MAX));
         let bytes = frames as usize * 4096;
-        let layout = Layout::from_size_align(bytes, 4 << 20).unwrap();
+        let layout = Layout::from_size_align(bytes, 4 << 20).expect("an arena that fits memory");
         // SAFETY: the layout has a size.
         let memory = NonNull::new(unsafe { alloc::alloc(layout) }).expect("host memory");
         // SAFETY: it was allocated with this size just now.
@@ -47,12 +49,12 @@ impl Arena {
     }
 
     /// All its frames.
-    pub(crate) fn span(&self) -> Range<Pfn> {
+    pub fn span(&self) -> Range<Pfn> {
         self.first..self.first.offset(self.frames)
     }
 
     /// A frame allocator that owns `ranges` of the arena.
-    pub(crate) fn frames(&mut self, limits: &ZoneLimits, ranges: &[Range<Pfn>]) -> Frames<'_> {
+    pub fn frames(&mut self, limits: &ZoneLimits, ranges: &[Range<Pfn>]) -> Frames<'_> {
         let start = VirtAddr::from_ptr(self.memory.as_ptr());
         let base = start.get().wrapping_sub(self.first.address().get());
         let linear = LinearMap::at(VirtAddr::new(base));

@@ -46,8 +46,8 @@
 //! A board's memory is not zero, whatever QEMU's is. No path assumes it; test arenas are filled first.
 
 pub mod addr;
-#[cfg(test)]
-pub(crate) mod arena;
+#[cfg(not(target_os = "none"))]
+pub mod arena;
 pub mod boot_heap;
 pub mod buddy;
 pub mod call_sites;

@@ -1,7 +1,7 @@
-//! A report as text for people, as JSON and as CSV for programs.
+//! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
-use super::peers;
 use super::report::{Report, Row};
+use super::{markdown, peers};
 use std::fmt::Write;
 
 /// How a report is written.
@@ -12,8 +12,10 @@ pub enum Format {
     Text,
     /// One object with header, rows and values
     Json,
-    /// One line a row; the values of traces are in the other two
+    /// One line a row; figures that are no latencies are in the others
     Csv,
+    /// Tables for a document, beside Linux's figures
+    Md,
 }
 
 impl Format {
@@ -27,6 +29,7 @@ impl Format {
             Self::Text => text(report),
             Self::Json => serde_json::to_string_pretty(report)? + "\n",
             Self::Csv => csv(report),
+            Self::Md => markdown::write(report)?,
         })
     }
 }
@@ -69,11 +72,7 @@ fn text(report: &Report) -> String {
     values(report, &mut text);
     let line_up = peers::text(report);
     if !line_up.is_empty() {
-        let names: Vec<String> = report
-            .peers
-            .iter()
-            .map(|peer| format!("{} {}", peer.name, peer.version))
-            .collect();
+        let names: Vec<String> = report.peers.iter().map(ToString::to_string).collect();
         let _ = write!(text, "\nbeside {}:\n{line_up}", names.join(", "));
     }
     if !report.excluded.is_empty() {
@@ -173,7 +172,7 @@ fn figures(row: &Row) -> [String; 9] {
 }
 
 /// A number with a comma between each three digits.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

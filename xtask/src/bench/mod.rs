@@ -10,6 +10,8 @@
 pub mod collect;
 pub mod exact;
 pub mod format;
+pub mod host;
+pub mod markdown;
 pub mod memory;
 pub mod peers;
 pub mod provenance;
@@ -75,6 +77,10 @@ pub struct Args {
     /// Measure these allocators beside ours, in the same image: `all`, or names between commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub peers: Vec<String>,
+    /// Measure the kernel's code with real threads on this machine instead, beside mimalloc, snmalloc,
+    /// jemalloc and a locked buddy allocator: nanoseconds, the noisy kind
+    #[arg(long, conflicts_with_all = ["filter", "list", "seed", "traces", "peers", "hardened"])]
+    pub host: bool,
     /// Measure the hardened tier, which names a wrong free at once
     #[arg(long)]
     pub hardened: bool,
@@ -96,6 +102,10 @@ pub fn command(args: &Args) -> Result<u8> {
         let writable = folder.is_none_or(Path::is_dir) && !file.is_dir();
         ensure!(writable, "--output {}: no such folder", file.display());
     }
+    if args.host {
+        write(args, &host::measure(args.format)?)?;
+        return Ok(0);
+    }
     let traces = load_traces(args)?;
     setup::ensure(args.machine.yes)?;
     let image = build(args)?;
@@ -105,12 +115,7 @@ pub fn command(args: &Args) -> Result<u8> {
     }
     match measure(args, &image, &traces) {
         Ok(report) => {
-            let text = args.format.write(&report)?;
-            match &args.output {
-                Some(file) => std::fs::write(file, text)
-                    .with_context(|| format!("cannot write {}", file.display()))?,
-                None => console::result(text).context("cannot write the report")?,
-            }
+            write(args, &args.format.write(&report)?)?;
             Ok(0)
         }
         Err(error) if error.is::<CollectError>() => {
@@ -118,6 +123,16 @@ pub fn command(args: &Args) -> Result<u8> {
             Ok(FAILED)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Writes the report where it was asked for.
+fn write(args: &Args, text: &str) -> Result<()> {
+    match &args.output {
+        Some(file) => {
+            std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+        }
+        None => console::result(text).context("cannot write the report"),
     }
 }
 

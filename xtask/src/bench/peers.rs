@@ -4,7 +4,7 @@ use super::report::{Report, Row};
 use crate::workspace;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// The crates, by the names that `--peers` takes; each has a feature `peer-NAME` in `bench`.
 const CRATES: [(&str, &str); 6] = [
@@ -23,7 +23,7 @@ const EVERY_FEATURE: &str = "peers";
 const FRONT: &str = "peer/";
 
 /// What the kernel's own allocator is called among them.
-const OURS: &str = "tessera";
+pub const OURS: &str = "tessera";
 
 /// A crate that was measured beside ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +32,12 @@ pub struct Peer {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
 }
 
 /// The features of `bench` that the peers called `names` need.
@@ -61,19 +67,29 @@ pub fn features(names: &[String]) -> Result<Vec<String>> {
 ///
 /// If it cannot be read or names none of them.
 pub fn of(features: &[String]) -> Result<Vec<Peer>> {
-    let path = workspace::root().join("Cargo.lock");
-    let lock = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
     let has = |feature: &str| features.iter().any(|other| other == feature);
     let crates = CRATES
         .iter()
         .filter(|(name, _)| has(&format!("peer-{name}")) || has(EVERY_FEATURE));
-    let peer = |(_, name): &(&str, &str)| {
+    let crates: Vec<&str> = crates.map(|(_, name)| *name).collect();
+    locked(&crates)
+}
+
+/// `crates` with the versions in the lock file.
+///
+/// # Errors
+///
+/// If it cannot be read or names none of them.
+pub fn locked(crates: &[&str]) -> Result<Vec<Peer>> {
+    let path = workspace::root().join("Cargo.lock");
+    let lock = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let peer = |name: &&str| {
         let version = version_in(&lock, name).with_context(|| format!("{name} is not locked"))?;
         let name = (*name).to_owned();
         Ok(Peer { name, version })
     };
-    crates.map(peer).collect()
+    crates.iter().map(peer).collect()
 }
 
 /// The newest version of the package `name` in a lock file.
@@ -160,6 +176,18 @@ pub fn table(report: &Report) -> Vec<Vec<String>> {
     std::iter::once(headings.collect())
         .chain(allocators.iter().map(line))
         .collect()
+}
+
+/// The table for a document.
+pub fn markdown(report: &Report) -> String {
+    let mut text = String::new();
+    for (line, cells) in table(report).iter().enumerate() {
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+        if line == 0 {
+            let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
+        }
+    }
+    text
 }
 
 /// The table as aligned text.

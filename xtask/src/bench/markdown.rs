@@ -1,0 +1,168 @@
+//! A report as tables for a document: ours beside Linux's, what memory is good for, the line-up.
+//!
+//! Linux's figures are references, kept in `bench/reference`, and are not rerun. The README's tables are
+//! what this prints, so that no figure there was copied by hand.
+
+use super::format::grouped;
+use super::peers;
+use super::report::{Report, Row};
+use serde::Deserialize;
+use std::fmt::Write;
+
+/// What Linux took, and which rows a document shows.
+#[derive(Deserialize)]
+struct Reference {
+    rows: Vec<Line>,
+}
+
+/// One line of the table.
+#[derive(Deserialize)]
+struct Line {
+    family: String,
+    about: String,
+    fast: String,
+    lean: String,
+}
+
+const REFERENCE: &str = include_str!("../../../bench/reference/linux-6.12.json");
+const HEADINGS: &str = "\
+| row, alloc / free | Tessera, mean | p99 | max | Linux fast | Linux lean |
+|---|---|---|---|---|---|
+";
+
+/// The tables, those without lines left out.
+///
+/// # Errors
+///
+/// If the reference is malformed, which a test rules out.
+pub(super) fn write(report: &Report) -> serde_json::Result<String> {
+    let reference: Reference = serde_json::from_str(REFERENCE)?;
+    let lines: String = reference
+        .rows
+        .iter()
+        .filter_map(|line| latencies(report, line))
+        .collect();
+    let mut tables: Vec<String> = Vec::new();
+    if !lines.is_empty() {
+        tables.push(format!("{HEADINGS}{lines}"));
+    }
+    tables.extend(figures(report));
+    let line_up = peers::markdown(report);
+    if !line_up.is_empty() {
+        tables.push(line_up);
+    }
+    Ok(tables.join("\n"))
+}
+
+/// A line of ours beside Linux's; `None` if it was not measured.
+fn latencies(report: &Report, line: &Line) -> Option<String> {
+    let Line {
+        family,
+        about,
+        fast,
+        lean,
+    } = line;
+    let of = |operation: &str| {
+        let name = format!("{family}/{operation}");
+        report.rows.iter().find(|row| row.name == name)
+    };
+    let (alloc, free) = (of("alloc")?, of("free")?);
+    let both = |figure: fn(&Row) -> String| format!("{} / {}", figure(alloc), figure(free));
+    let (mean, p99, max) = (
+        both(mean),
+        both(|row| grouped(row.p99)),
+        both(|row| grouped(row.max)),
+    );
+    Some(format!(
+        "| `{family}`, {about} | {mean} | {p99} | {max} | {fast} | {lean} |\n"
+    ))
+}
+
+/// The mean to the tenth, and whole where it is whole.
+fn mean(row: &Row) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cost is positive, and far below 2^63"
+    )]
+    let tenths = (row.mean * 10.0).round() as u64;
+    match tenths % 10 {
+        0 => grouped(tenths / 10),
+        tenth => format!("{}.{tenth}", grouped(tenths / 10)),
+    }
+}
+
+/// What is no latency and belongs to no trace and to no peer.
+fn figures(report: &Report) -> Option<String> {
+    let ours = report.values.iter().filter(|value| {
+        let front = value.name.split('/').next();
+        front != Some("trace") && front != Some("peer")
+    });
+    let mut table = String::new();
+    for value in ours {
+        let (name, number, unit) = (&value.name, grouped(value.value), &value.unit);
+        let _ = writeln!(table, "| `{name}` | {number} {unit} |");
+    }
+    (!table.is_empty()).then(|| format!("| figure | |\n|---|---|\n{table}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::{Provenance, SCHEMA, Value};
+    use super::*;
+
+    fn report(names: &[&str]) -> Report {
+        let row = |name: &&str| Row {
+            name: (*name).to_owned(),
+            n: 1,
+            cold: 1,
+            min: 1,
+            p50: 1,
+            p90: 1,
+            p99: 1250,
+            p999: 1,
+            max: 1_300,
+            mean: 1249.96,
+        };
+        let value = Value {
+            name: "used-of-64MiB/ratio".into(),
+            value: 915,
+            unit: "per mille".into(),
+        };
+        Report {
+            schema: SCHEMA,
+            unit: "instructions",
+            provenance: Provenance::default(),
+            overhead: 5,
+            peers: Vec::new(),
+            rows: names.iter().map(row).collect(),
+            values: vec![value],
+            excluded: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_line_has_ours_and_linuxs() {
+        let text = write(&report(&["pages/0/alloc", "pages/0/free", "dma/4K/alloc"])).unwrap();
+        let line = "| `pages/0`, hot pair | 1,250 / 1,250 | 1,250 / 1,250 | 1,300 / 1,300 | 558 / 271 \
+                    | 238 / 200 |\n";
+        assert!(text.contains(line), "{text}");
+        // Half a row makes no line.
+        assert!(!text.contains("dma"), "{text}");
+        assert!(
+            text.ends_with("\n| `used-of-64MiB/ratio` | 915 per mille |\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_line_up_is_a_table() {
+        let text = write(&report(&[
+            "peer/talc/hot-64/alloc",
+            "peer/talc/hot-64/free",
+        ]))
+        .unwrap();
+        assert!(text.contains("| talc | 1250/1250 | –/– |"), "{text}");
+        assert!(!text.contains("Linux"), "{text}");
+    }
+}
