@@ -124,10 +124,14 @@ pub fn wait_for_change(address: VirtAddr) -> bool {
         return false;
     }
     let table = area();
-    while table.entry(address).is_changing() {
+    // One look tells both: a second one could meet the next change.
+    loop {
+        let entry = table.entry(address);
+        if !entry.is_changing() {
+            return entry.is_valid();
+        }
         cpu::yield_now();
     }
-    table.walk(address).is_some()
 }
 
 /// Maps one block of memory, of the order `largest` at most, at the start of `range`.

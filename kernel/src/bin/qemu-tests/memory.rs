@@ -296,8 +296,7 @@ fn a_core_waits_for_a_page_whose_mapping_is_changed() {
     let joined = VirtAddr::from_ptr(area.as_ptr()).offset(group);
     WRITTEN.store(joined.offset(5 * PAGE_BYTES).get(), Ordering::Release);
     STOP.store(false, Ordering::Relaxed);
-    kernel::smp::start(1).expect("a second core");
-    kernel::smp::on(1, write_until_told).expect("started above");
+    kernel::smp::on(1, write_until_told).expect("a second core");
     for _ in 0..5000 {
         assert!(kernel_space::walk(joined).expect("mapped").contiguous);
         // Joined pages go through break-before-make even if nothing becomes of them.
