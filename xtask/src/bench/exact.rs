@@ -1,8 +1,9 @@
 //! That the instrument is exact: what `cargo xtask test` asks of whole runs.
 
 use super::format::Format;
+use super::measure::measure;
 use super::report::Report;
-use super::{Args, build, load_traces, measure};
+use super::{Args, build, load_traces};
 use anyhow::{Error, Result, ensure};
 
 /// Checks that two runs of the same rows give the same report, byte for byte.

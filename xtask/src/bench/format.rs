@@ -1,7 +1,7 @@
 //! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
 use super::report::{Report, Row};
-use super::{markdown, peers};
+use super::{goals, markdown, peers};
 use std::fmt::Write;
 
 /// How a report is written.
@@ -75,6 +75,7 @@ fn text(report: &Report) -> String {
         let names: Vec<String> = report.peers.iter().map(ToString::to_string).collect();
         let _ = write!(text, "\nbeside {}:\n{line_up}", names.join(", "));
     }
+    goals(report, &mut text);
     if !report.excluded.is_empty() {
         text.push('\n');
     }
@@ -150,6 +151,26 @@ fn values(report: &Report, text: &mut String) {
             text,
             "{:name$}  {number:>figure$} {}",
             value.name, value.unit
+        );
+    }
+}
+
+/// What rows must reach, in columns.
+fn goals(report: &Report, text: &mut String) {
+    if report.goals.is_empty() {
+        return;
+    }
+    let table = goals::table(&report.goals);
+    let widths: [usize; 5] = std::array::from_fn(|column| {
+        let cells = table.iter().map(|line| line[column].chars().count());
+        cells.max().unwrap_or(0)
+    });
+    text.push('\n');
+    for [what, found, must, aim, reached] in table {
+        let [first, second, third, fourth, _] = widths;
+        let _ = writeln!(
+            text,
+            "{what:first$}  {found:>second$}  {must:>third$}  {aim:>fourth$}  {reached}"
         );
     }
 }
@@ -250,6 +271,7 @@ mod tests {
                 name: "pages/mix".into(),
                 why: "too small".into(),
             }],
+            goals: Vec::new(),
         }
     }
 

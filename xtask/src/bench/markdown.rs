@@ -4,8 +4,8 @@
 //! what this prints, so that no figure there was copied by hand.
 
 use super::format::grouped;
-use super::peers;
 use super::report::{Report, Row};
+use super::{goals, peers};
 use serde::Deserialize;
 use std::fmt::Write;
 
@@ -46,7 +46,9 @@ pub(super) fn write(report: &Report) -> serde_json::Result<String> {
     if !lines.is_empty() {
         tables.push(format!("{HEADINGS}{lines}"));
     }
+    tables.extend(boot_sizes(report));
     tables.extend(figures(report));
+    tables.extend(goals(report));
     let line_up = peers::markdown(report);
     if !line_up.is_empty() {
         tables.push(line_up);
@@ -106,6 +108,49 @@ fn figures(report: &Report) -> Option<String> {
     (!table.is_empty()).then(|| format!("| figure | |\n|---|---|\n{table}"))
 }
 
+/// What boot costs on machines of several sizes: a line for each phase.
+fn boot_sizes(report: &Report) -> Option<String> {
+    let boots = report.rows.iter().filter_map(|row| {
+        let (size, phase) = row.name.strip_prefix("boot/")?.split_once('/')?;
+        Some((size, phase, row.max))
+    });
+    let boots: Vec<(&str, &str, u64)> = boots.collect();
+    let (mut sizes, mut phases) = (Vec::new(), Vec::new());
+    for (size, phase, _) in &boots {
+        if !sizes.contains(size) {
+            sizes.push(*size);
+        }
+        if !phases.contains(phase) {
+            phases.push(*phase);
+        }
+    }
+    let mut table = format!(
+        "| boot, on | {} |\n|---|{}\n",
+        sizes.join(" | "),
+        "---|".repeat(sizes.len())
+    );
+    for phase in phases {
+        let _ = write!(table, "| `{phase}` |");
+        let costs = boots.iter().filter(|(_, other, _)| *other == phase);
+        for (_, _, cost) in costs {
+            let _ = write!(table, " {} |", grouped(*cost));
+        }
+        table.push('\n');
+    }
+    (!boots.is_empty()).then_some(table)
+}
+
+/// What rows must reach.
+fn goals(report: &Report) -> Option<String> {
+    let table = goals::table(&report.goals);
+    let lines = table
+        .iter()
+        .map(|cells| format!("| {} |\n", cells.join(" | ")));
+    let (headings, lines): (String, String) =
+        (lines.clone().take(1).collect(), lines.skip(1).collect());
+    (!lines.is_empty()).then(|| format!("{headings}|---|---|---|---|---|\n{lines}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::report::{Provenance, SCHEMA, Value};
@@ -138,6 +183,7 @@ mod tests {
             rows: names.iter().map(row).collect(),
             values: vec![value],
             excluded: Vec::new(),
+            goals: Vec::new(),
         }
     }
 
@@ -153,6 +199,21 @@ mod tests {
             text.ends_with("\n| `used-of-64MiB/ratio` | 915 per mille |\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn boots_on_machines_of_several_sizes_stand_side_by_side() {
+        let names = [
+            "boot/total",
+            "boot/1G/entry",
+            "boot/1G/total",
+            "boot/64G/entry",
+            "boot/64G/total",
+        ];
+        let text = write(&report(&names)).unwrap();
+        let table = "| boot, on | 1G | 64G |\n|---|---|---|\n| `entry` | 1,300 | 1,300 |\n\
+                     | `total` | 1,300 | 1,300 |\n";
+        assert!(text.starts_with(table), "{text}");
     }
 
     #[test]

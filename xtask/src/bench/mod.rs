@@ -10,28 +10,27 @@
 pub mod collect;
 pub mod exact;
 pub mod format;
+pub mod goals;
 pub mod host;
 pub mod markdown;
+pub mod measure;
 pub mod memory;
 pub mod peers;
 pub mod provenance;
 pub mod report;
 pub mod trace;
 
-use crate::console::{self, Printer};
-use crate::guest::{self, Boot, Event};
+use crate::console;
 use crate::image::{self, Image, Target};
-use crate::log::Level;
-use crate::machine::{Board, MachineArgs, Size};
+use crate::machine::MachineArgs;
 use crate::{setup, workspace};
-use anyhow::{Context, Result, bail, ensure};
-use collect::{CollectError, Collector, Header};
+use anyhow::{Context, Result, ensure};
+use collect::CollectError;
 use format::Format;
-use indicatif::{ProgressBar, ProgressStyle};
-use report::{Provenance, Report, SCHEMA};
+use goals::{Outcome, Reached};
+use report::Report;
 use std::path::{Path, PathBuf};
 use trace::Loaded;
-use wire::bench::Record;
 use wire::glob;
 
 /// Traces that ship with the project.
@@ -40,10 +39,6 @@ const SHIPPED: [&str; 3] = ["linux-boot-fs", "sqlite", "redis"];
 const TIMEOUT_SECONDS: u64 = 900;
 /// The status for rows that could not be measured.
 const FAILED: u8 = 1;
-/// The filter is padded to multiples of this many bytes, so that boot costs the same for every filter.
-const FILTER_BYTES: usize = 256;
-/// The memory that raspi4b's device tree, and the built-in description of that board, tell of.
-const RASPI4B_MEMORY: Size = Size(960 << 20);
 
 /// What to measure.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -81,6 +76,13 @@ pub struct Args {
     /// jemalloc and a locked buddy allocator: nanoseconds, the noisy kind
     #[arg(long, conflicts_with_all = ["filter", "list", "seed", "traces", "peers", "hardened"])]
     pub host: bool,
+    /// Boot on machines of 128M, 1G, 8G and 64G too, and compare (rows `boot/SIZE/…`)
+    #[arg(long, conflicts_with_all = ["host", "list"])]
+    pub boot_sizes: bool,
+    /// Fail, and name the rows, if one misses what bench/reference/goals.json says it must reach;
+    /// boots on machines of several sizes too
+    #[arg(long, conflicts_with_all = ["host", "list", "seed", "hardened"])]
+    pub check: bool,
     /// Measure the hardened tier, which names a wrong free at once
     #[arg(long)]
     pub hardened: bool,
@@ -113,10 +115,10 @@ pub fn command(args: &Args) -> Result<u8> {
         console::result(list(args, &image, &traces)?)?;
         return Ok(0);
     }
-    match measure(args, &image, &traces) {
+    match measure::measure(args, &image, &traces) {
         Ok(report) => {
             write(args, &args.format.write(&report)?)?;
-            Ok(0)
+            if args.check { check(&report) } else { Ok(0) }
         }
         Err(error) if error.is::<CollectError>() => {
             console::say(format_args!("error: {error}"));
@@ -124,6 +126,22 @@ pub fn command(args: &Args) -> Result<u8> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Names the rows that miss what they must reach.
+fn check(report: &Report) -> Result<u8> {
+    ensure!(
+        !report.goals.is_empty(),
+        "--check: no row here has a goal (they are for cortex-a72 with one core)"
+    );
+    let missed = |goal: &&Outcome| goal.reached == Reached::Nothing;
+    let missed: Vec<&Outcome> = report.goals.iter().filter(missed).collect();
+    for goal in &missed {
+        console::say(format_args!("missed: {goal}"));
+    }
+    let (missed, all) = (missed.len(), report.goals.len());
+    console::say(format_args!("{} of {all} goals met", all - missed));
+    Ok(if missed == 0 { 0 } else { FAILED })
 }
 
 /// Writes the report where it was asked for.
@@ -190,204 +208,13 @@ fn wants_trace(filter: &str, name: &str) -> bool {
 }
 
 fn list(args: &Args, image: &Image, traces: &[Loaded]) -> Result<String> {
-    let bytes = image.flat("", &[])?.len() as u64;
-    let machine = sized(&args.machine, bytes, traces)?;
-    let collector = boot(
-        args,
-        image,
-        &machine,
-        "list",
-        traces,
-        &ProgressBar::hidden(),
-    )?;
-    ensure!(
-        !collector.plan.is_empty(),
-        "no row is called `{}`",
-        args.filter
-    );
-    let width = collector
-        .plan
-        .iter()
-        .map(|(name, _)| name.len())
-        .max()
-        .unwrap_or(0);
-    let lines = collector
-        .plan
+    let plan = measure::plan(args, image, traces)?;
+    ensure!(!plan.is_empty(), "no row is called `{}`", args.filter);
+    let width = plan.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines = plan
         .iter()
         .map(|(name, about)| format!("{name:width$}  {about}\n"));
     Ok(lines.collect())
-}
-
-fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Report> {
-    let bytes = image.flat("", &[])?.len() as u64;
-    // Every machine is sized before the first boots.
-    let front = args.filter.split('/').next().unwrap_or_default();
-    let rows = (!matches!(front, "trace" | "peer")).then_some(("bench", &[][..]));
-    let line_up = !args.peers.is_empty() && front != "trace";
-    let line_up = line_up.then_some(("peers", &[][..]));
-    let replays = traces.chunks(1).map(|trace| ("replay", trace));
-    let boots = rows.into_iter().chain(line_up).chain(replays);
-    let boots =
-        boots.map(|(command, traces)| Ok((command, traces, sized(&args.machine, bytes, traces)?)));
-    let boots = boots.collect::<Result<Vec<(&str, &[Loaded], MachineArgs)>>>()?;
-    let progress = ProgressBar::new(0).with_style(style());
-    let (mut rows, mut values, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
-    let mut header = None::<Header>;
-    for (command, traces, machine) in &boots {
-        let collector = boot(args, image, machine, command, traces, &progress)?;
-        let found = collector.check()?;
-        if let Some(first) = &header {
-            ensure!(first == found, "two boots differ: {first:?}, {found:?}");
-        }
-        header = Some(found.clone());
-        rows.extend(collector.rows);
-        values.extend(collector.values);
-        excluded.extend(collector.excluded);
-    }
-    progress.finish_and_clear();
-    ensure!(
-        !(rows.is_empty() && values.is_empty() && excluded.is_empty()),
-        "no row is called `{}`; --list shows them",
-        args.filter
-    );
-    let header = header.context("no image was booted")?;
-    let overhead = header.overhead;
-    let provenance = provenance(args, header)?;
-    Ok(Report {
-        schema: SCHEMA,
-        unit: "instructions",
-        provenance,
-        overhead,
-        peers: peers::of(&peers::features(&args.peers)?)?,
-        rows,
-        values,
-        excluded,
-    })
-}
-
-fn provenance(args: &Args, header: Header) -> Result<Provenance> {
-    let machine = &args.machine;
-    Ok(Provenance {
-        machine: machine.board.to_string(),
-        cpu: machine.cpu_model().to_owned(),
-        midr: format!("{:#010x}", header.midr),
-        el: header.entry_el,
-        mem: machine.memory().to_string(),
-        smp: machine.cores(),
-        tier: header.tier,
-        seed: args.seed,
-        rustc: provenance::rustc()?,
-        core: provenance::core_checksum()?,
-        qemu: provenance::qemu()?,
-        commit: provenance::commit(),
-    })
-}
-
-/// The machine for a boot with `traces` behind an image of `image_bytes`: as asked for, and larger if
-/// nobody asked for a size.
-fn sized(machine: &MachineArgs, image_bytes: u64, traces: &[Loaded]) -> Result<MachineArgs> {
-    let mut machine = machine.clone();
-    machine.timeout.get_or_insert(TIMEOUT_SECONDS);
-    if traces.is_empty() {
-        return Ok(machine);
-    }
-    let needed = memory::needed(image_bytes, traces.iter().map(|trace| &trace.footprint));
-    let names: Vec<&str> = traces.iter().map(|trace| trace.name.as_str()).collect();
-    let names = names.join(", ");
-    if machine.board == Board::Raspi4b {
-        if needed > RASPI4B_MEMORY {
-            bail!(
-                "{names} needs {needed} of memory; raspi4b has {RASPI4B_MEMORY} that an image may use"
-            );
-        }
-        return Ok(machine);
-    }
-    if needed <= machine.memory() {
-        return Ok(machine);
-    }
-    if machine.mem.is_some() {
-        bail!(
-            "{names} needs {needed} of memory: --mem {} is too little \
-             (--no-default-traces leaves out the traces that ship with Tessera)",
-            machine.memory()
-        );
-    }
-    console::say(format_args!(
-        "{names} needs {needed} of memory and gets it (--mem was not given)"
-    ));
-    machine.mem = Some(needed);
-    Ok(machine)
-}
-
-/// Boots once and gathers the records.
-fn boot(
-    args: &Args,
-    image: &Image,
-    machine: &MachineArgs,
-    command: &str,
-    traces: &[Loaded],
-    progress: &ProgressBar,
-) -> Result<Collector> {
-    let mut filter = args.filter.clone().into_bytes();
-    filter.resize(filter.len().next_multiple_of(FILTER_BYTES), b' ');
-    let mut files = vec![("filter".to_owned(), filter)];
-    files.extend(
-        traces
-            .iter()
-            .map(|t| (format!("trace:{}", t.name), t.bytes.clone())),
-    );
-    let boot = Boot {
-        image,
-        machine,
-        command_line: format!("cmd={command} seed={:#018x} unit=instructions", args.seed),
-        files,
-        icount: true,
-        disk: None,
-        quiet: false,
-    };
-    let (mut collector, mut printer) = (Collector::default(), Printer::stderr());
-    let outcome = guest::boot(&boot, &mut |event| match event {
-        Event::Bench(record) => {
-            collector.take(&record);
-            show_progress(progress, &collector, &record);
-        }
-        event if worth_showing(&event, machine) => progress.suspend(|| printer.event(&event)),
-        _ => {}
-    })?;
-    let code = outcome.verdict()?;
-    if code != 0 && collector.failures.is_empty() {
-        bail!(CollectError::Exited(code));
-    }
-    Ok(collector)
-}
-
-/// Logs of an ordinary boot would drown a report; what warns, and what is asked for, is shown.
-fn worth_showing(event: &Event<'_>, machine: &MachineArgs) -> bool {
-    match event {
-        Event::Log(line) => {
-            machine.log < Level::Info || line.level.is_none_or(|level| level >= Level::Warn)
-        }
-        Event::Fault(_) => true,
-        // Every boot greets in plain text; what a dying one says is for the user.
-        Event::Plain(text) => !(text.trim().is_empty() || text.contains("console up")),
-        _ => false,
-    }
-}
-
-fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn show_progress(progress: &ProgressBar, collector: &Collector, record: &Record<'_>) {
-    let planned = |name: &str| collector.plan.iter().any(|(row, _)| row == name);
-    match *record {
-        Record::Row { .. } => progress.inc_length(1),
-        Record::Begin { name } => progress.set_message(name.to_owned()),
-        Record::Done { .. } => progress.inc(1),
-        Record::Value { name, .. } if planned(name) => progress.inc(1),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

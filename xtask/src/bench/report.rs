@@ -1,5 +1,6 @@
 //! What a bench run found, as data: the same for every format.
 
+use super::goals::Outcome;
 use super::peers::Peer;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use wire::histogram;
 pub const SCHEMA: u32 = 1;
 
 /// A finished run. Field order is the JSON's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -28,6 +29,8 @@ pub struct Report {
     pub values: Vec<Value>,
     /// Rows that are left out, each with the reason.
     pub excluded: Vec<Excluded>,
+    /// What rows must reach, and whether they do.
+    pub goals: Vec<Outcome>,
 }
 
 /// Everything that must be equal for two runs to be comparable. Nothing in it tells the time.

@@ -1,7 +1,9 @@
 //! Which traces are loaded, and how large the machine is made for them.
 
 use super::*;
+use crate::bench::measure::sized;
 use crate::bench::memory::Footprint;
+use crate::machine::{Board, MachineArgs, Size};
 
 fn trace_of(bytes: u32) -> Loaded {
     let mut footprint = Footprint::default();
