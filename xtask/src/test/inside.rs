@@ -7,7 +7,7 @@
 //! the exit code of a fatal fault.
 
 use super::Args;
-use super::machines::{Images, kinds};
+use super::machines::{COUNTING, Images, kinds};
 use super::pool::{Job, Results, tell};
 use super::report::{Report, Verdict};
 use crate::console::Printer;
@@ -63,6 +63,7 @@ pub(super) fn plan<'a>(
                 prefix: prefix.clone(),
                 image,
                 machine,
+                icount: kind.icount,
                 show,
             };
             let known = lists
@@ -108,18 +109,24 @@ struct Bootable {
     prefix: String,
     image: Arc<Image>,
     machine: MachineArgs,
+    icount: bool,
     /// Whether what it says is shown as it comes.
     show: bool,
 }
 
 impl Bootable {
     fn boot(&self, line: &str, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outcome> {
+        let unit = if self.icount {
+            " unit=instructions"
+        } else {
+            ""
+        };
         let boot = Boot {
             image: &self.image,
             machine: &self.machine,
-            command_line: line.to_owned(),
+            command_line: format!("{line}{unit}"),
             files: Vec::new(),
-            icount: false,
+            icount: self.icount,
             disk: None,
             // One line for each kind of machine is enough, unless there is much to look at.
             quiet: !self.show && line.contains("only="),
@@ -142,6 +149,7 @@ fn plan_kind<'a>(
     let shown = |test: &Test| format!("{}{}", on.prefix, test.name);
     let (fatal, returning): (Vec<Test>, Vec<Test>) = tests
         .into_iter()
+        .filter(|test| test.name.starts_with(COUNTING) == on.icount)
         .partition(|test| test.faults_with.is_some());
     let all = returning.len();
     let mut select = |tests: Vec<Test>| -> Vec<Test> {
@@ -152,7 +160,7 @@ fn plan_kind<'a>(
     };
     let (batch, fatal) = (select(returning), select(fatal));
     if !batch.is_empty() {
-        let (on, whole) = (on.clone(), batch.len() == all);
+        let (on, whole) = (on.clone(), batch.len() == all && !on.icount);
         let names: Vec<String> = batch.into_iter().map(|test| test.name).collect();
         jobs.push(Box::new(move |results: &Results| {
             let mut boot =

@@ -17,7 +17,12 @@ pub(super) struct Kind {
     pub(super) machine: MachineArgs,
     /// What its image is built with.
     pub(super) features: &'static [&'static str],
+    /// Whether instructions are counted, and time follows them: only tests that need it run then.
+    pub(super) icount: bool,
 }
+
+/// The tests that need instructions counted begin so.
+pub(super) const COUNTING: &str = "walk::";
 
 /// The kinds that the tests inside images run on.
 pub(super) fn kinds() -> Vec<Kind> {
@@ -31,6 +36,7 @@ pub(super) fn kinds() -> Vec<Kind> {
             name,
             machine,
             features: &[],
+            icount: false,
         }
     };
     vec![
@@ -47,6 +53,14 @@ pub(super) fn kinds() -> Vec<Kind> {
         kind("virt-smp", |machine| machine.smp = Some(4)),
         kind("virt-max", |machine| machine.cpu = Some("max".to_owned())),
         kind("raspi4b", |machine| machine.board = Board::Raspi4b),
+        Kind {
+            icount: true,
+            ..kind("virt-icount", |_| {})
+        },
+        Kind {
+            icount: true,
+            ..kind("raspi4b-icount", |machine| machine.board = Board::Raspi4b)
+        },
         Kind {
             features: &["hardened", "lock-order"],
             ..kind("virt-hardened", |machine| machine.smp = Some(4))

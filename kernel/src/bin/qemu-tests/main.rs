@@ -21,6 +21,8 @@ mod smp;
 mod table;
 #[cfg(target_os = "none")]
 mod user;
+#[cfg(target_os = "none")]
+mod walk;
 
 #[cfg(target_os = "none")]
 extern crate alloc;

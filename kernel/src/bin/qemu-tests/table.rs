@@ -37,6 +37,7 @@ fn all() -> impl Iterator<Item = Test> {
     let modules = [
         crate::boot::TESTS,
         crate::exceptions::TESTS,
+        crate::walk::TESTS,
         crate::memory::TESTS,
         crate::user::TESTS,
         crate::devices::TESTS,
