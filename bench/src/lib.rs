@@ -7,12 +7,12 @@
 //! - [`workload`]: sequences of operations on a [`workload::Subject`];
 //! - [`replay`]: recorded traces, with every object stamped and verified;
 //! - [`peers`]: other crates' allocators, and the check that each must pass first;
-//! - [`samples`]: histograms of fixed size; [`plan`]: which rows there are.
+//! - [`samples`]: histograms of fixed size; [`plan`]: which rows there are; [`name`]: their names.
 //!
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
 //! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `reserve` (free
 //! memory of a known size), `scratch` and `table` (the harness's own memory), `rows` and `run` (what each
-//! family does, row after row), `report` (what the host is told).
+//! family does, row after row), `cores` (what takes several of them), `report` (what the host is told).
 //!
 //! # What a figure means
 //!
@@ -22,6 +22,7 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod generator;
+pub mod name;
 pub mod peers;
 pub mod plan;
 pub mod replay;
@@ -29,6 +30,8 @@ pub mod samples;
 pub mod stamp;
 pub mod workload;
 
+#[cfg(target_os = "none")]
+pub mod cores;
 #[cfg(target_os = "none")]
 pub mod heap;
 #[cfg(target_os = "none")]

@@ -12,7 +12,7 @@
 
 extern crate alloc;
 
-use crate::meter::Op;
+use crate::meter::{Meter, Op, Sample};
 use crate::workload::{Count, fill};
 use alloc::alloc::{alloc, alloc_zeroed, dealloc, realloc};
 use core::alloc::Layout;
@@ -81,6 +81,35 @@ impl<'c> Ops<'c> {
             context: ptr::from_mut(context).expose_provenance() as u64,
             fragment,
             ..Ops::new(alloc, free)
+        }
+    }
+}
+
+impl Ops<'_> {
+    /// Allocates `amount`, timed; the result is the block, or 0.
+    pub fn alloc(&self, meter: &Meter, amount: u32) -> Sample {
+        let arguments = [u64::from(amount), self.context, self.align_bytes, 0];
+        // SAFETY: the operation takes any amount that the plan names.
+        unsafe { self.timed(meter, self.alloc, arguments) }
+    }
+
+    /// Frees what [`alloc`](Self::alloc) gave for `amount`, timed; the result is 0 unless it was refused.
+    pub fn free(&self, meter: &Meter, block: u64, amount: u32) -> Sample {
+        let arguments = [block, u64::from(amount), self.context, self.align_bytes];
+        // SAFETY: workloads free each block once, with the amount it was allocated for.
+        unsafe { self.timed(meter, self.free, arguments) }
+    }
+
+    /// # Safety
+    ///
+    /// Calling `op` with `arguments` is sound.
+    unsafe fn timed(&self, meter: &Meter, op: Op, arguments: [u64; 4]) -> Sample {
+        if self.masked {
+            // SAFETY: the caller's promise.
+            unsafe { meter.masked(op, arguments) }
+        } else {
+            // SAFETY: as above.
+            unsafe { meter.open(op, arguments) }
         }
     }
 }

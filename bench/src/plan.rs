@@ -3,60 +3,9 @@
 //! Rows that one workload measures together (its allocations and its frees) form a [`Family`]. Boot
 //! phases and traces are known only in a running image, and join there.
 
+use crate::name::Name;
 use crate::workload::FreeOrder;
-use core::fmt::{self, Write};
-use core::ops::Deref;
-
-/// Longest name of a row in bytes.
-pub const NAME_BYTES: usize = 96;
-
-/// A row's name or the front of one, without a heap to keep it in.
-#[derive(Clone, Copy)]
-pub struct Name {
-    bytes: [u8; NAME_BYTES],
-    length: usize,
-}
-
-impl Name {
-    /// A name as `format_args!` makes it. What exceeds [`NAME_BYTES`] is cut off.
-    pub fn new(text: fmt::Arguments<'_>) -> Self {
-        let mut name = Self {
-            bytes: [0; NAME_BYTES],
-            length: 0,
-        };
-        // Only a name that is too long fails to be written, and is then as long as it can be.
-        let _ = name.write_fmt(text);
-        name
-    }
-}
-
-impl Write for Name {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.chars() {
-            let mut buffer = [0; 4];
-            let part = part.encode_utf8(&mut buffer).as_bytes();
-            let end = self.length + part.len();
-            let place = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
-            place.copy_from_slice(part);
-            self.length = end;
-        }
-        Ok(())
-    }
-}
-
-impl Deref for Name {
-    type Target = str;
-    fn deref(&self) -> &str {
-        // Whole characters were written and nothing else.
-        core::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
+use core::fmt;
 
 /// One operation of a family: which of its samples a row reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,12 +91,29 @@ pub enum Work {
     PagesChurnSingle,
     /// Growth by single frames.
     PagesGrow,
+    /// A cache that grows by a slab.
+    SlabGrow,
+    /// Objects of one size that another core frees.
+    RemoteFree(u32),
+    /// Single page frames that another core frees.
+    RemoteFreePages,
+    /// All cores at once.
+    Contended(Contention),
     /// Fill 64 MiB.
     Used,
     /// Hold 1,024 objects.
     Held1024,
     /// Hold 65,536 objects.
     Held65536,
+}
+
+/// What all cores want at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contention {
+    /// Objects of many sizes.
+    Objects,
+    /// Blocks of page frames, up to order 3.
+    Pages,
 }
 
 /// A figure of a family that is no latency.
@@ -183,6 +149,7 @@ impl Work {
     pub const fn operations(self) -> &'static [Operation] {
         match self {
             Self::Used | Self::Held1024 | Self::Held65536 => &[],
+            Self::SlabGrow => &[Operation::Alloc],
             _ => &Operation::PAIR,
         }
     }
@@ -249,6 +216,23 @@ impl Work {
                 "Nine tenths of 256 MiB taken in single frames and freed, three times in different \
                  orders: what growth costs at most."
             }
+            Self::SlabGrow => {
+                "A 64-byte object of a cache that holds nothing: its first slab is made for it."
+            }
+            Self::RemoteFree(_) => {
+                "10 batches of 1,000 objects, allocated on one core and freed on another."
+            }
+            Self::RemoteFreePages => {
+                "10 batches of 1,000 page frames, allocated on one core and freed on another."
+            }
+            Self::Contended(Contention::Objects) => {
+                "mixed/toggle on 256 slots of each core, all at once, yielding inside sections: what \
+                 all executed meanwhile."
+            }
+            Self::Contended(Contention::Pages) => {
+                "Blocks up to order 3 on 256 slots of each core, all at once, yielding inside \
+                 sections: what all executed meanwhile."
+            }
             Self::Used => {
                 "Sizes of mixed/toggle from 64 MiB until the first failure: bytes asked for, and \
                  their part of 64 MiB."
@@ -294,10 +278,11 @@ pub fn figure_name(name: &str, figure: Figure) -> Name {
 const AREAS: [(&str, u32); 3] = [("4K", 4 << 10), ("64K", 64 << 10), ("1M", 1 << 20)];
 
 /// Families whose names say it all.
-const FIXED: [(&str, Work); 14] = [
+const FIXED: [(&str, Work); 15] = [
     ("batch-64/fifo", Work::Batch64(FreeOrder::Fifo)),
     ("batch-64/lifo", Work::Batch64(FreeOrder::Lifo)),
     ("batch-64/random", Work::Batch64(FreeOrder::Random)),
+    ("slab/grow", Work::SlabGrow),
     ("mixed/toggle", Work::Toggle),
     ("mixed/toggle-linux", Work::ToggleLinux),
     ("mixed/replace-1024", Work::Replace),
@@ -309,6 +294,19 @@ const FIXED: [(&str, Work); 14] = [
     ("held/replace-1024", Work::Held1024),
     ("held/65536", Work::Held65536),
     ("used-of-64MiB", Work::Used),
+];
+
+/// What two cores do.
+const REMOTE: [(&str, Work); 3] = [
+    ("remote-free/64", Work::RemoteFree(64)),
+    ("remote-free/1024", Work::RemoteFree(1024)),
+    ("remote-free/pages-0", Work::RemoteFreePages),
+];
+
+/// What all cores do at once, in an image that yields inside sections.
+const CONTENDED: [(&str, Work); 2] = [
+    ("contended/toggle", Work::Contended(Contention::Objects)),
+    ("contended/pages", Work::Contended(Contention::Pages)),
 ];
 
 /// What every allocator of objects in the line-up does, behind its name.
@@ -324,8 +322,15 @@ const LINE_UP: [(&str, Work); 9] = [
     ("used-of-64MiB", Work::Used),
 ];
 
-/// All families but boot, traces and the line-up, in order.
-pub fn families() -> impl Iterator<Item = Family> {
+/// The families of all cores at once.
+pub fn contended() -> impl Iterator<Item = Family> {
+    let family = |(name, work)| Family::new(Name::new(format_args!("{name}")), work);
+    CONTENDED.into_iter().map(family)
+}
+
+/// All families but boot, traces, the line-up and those of all cores at once, in order, as far as
+/// a machine of `cores` cores has them.
+pub fn families(cores: u32) -> impl Iterator<Item = Family> {
     let of = |name: fmt::Arguments<'_>, work| Family::new(Name::new(name), work);
     let powers =
         |front: &'static str, powers: core::ops::RangeInclusive<u32>, work: fn(u32) -> Work| {
@@ -338,11 +343,14 @@ pub fn families() -> impl Iterator<Item = Family> {
             .into_iter()
             .map(move |(size, bytes)| of(format_args!("{front}/{size}"), work(bytes)))
     };
+    let remote = REMOTE.into_iter().filter(move |_| cores > 1);
+    let fixed = FIXED.into_iter().chain(remote);
+    let fixed = fixed.map(move |(name, work)| of(format_args!("{name}"), work));
     powers("kmalloc", 3..=13, Work::Kmalloc)
         .chain(powers("layout", 3..=12, Work::Layout))
         .chain([of(format_args!("cache-64"), Work::Cache64)])
         .chain(pages)
-        .chain(FIXED.map(|(name, work)| of(format_args!("{name}"), work)))
+        .chain(fixed)
         .chain(areas("vmalloc", Work::Vmalloc))
         .chain(areas("dma", Work::Dma))
 }
@@ -363,7 +371,7 @@ mod tests {
     #[test]
     fn every_row_has_a_name_of_its_own_and_a_sentence() {
         let mut names = BTreeSet::new();
-        for family in families().chain(line_up("x", true)) {
+        for family in families(2).chain(contended()).chain(line_up("x", true)) {
             for &operation in family.work.operations() {
                 assert!(names.insert(row_name(&family.name, operation).to_string()));
             }
@@ -372,7 +380,7 @@ mod tests {
             }
             assert!(family.work.about().ends_with('.'));
         }
-        let latencies = 2 * (11 + 10 + 1 + 11 + 3 + 4 + 4 + 3 + 3 + 8);
+        let latencies = 2 * (11 + 10 + 1 + 11 + 3 + 4 + 4 + 3 + 3 + 3 + 2 + 8) + 1;
         assert_eq!(names.len(), latencies + 2 + 2 + 3 + 3 + 2 + 2);
         for name in [
             "kmalloc/8/alloc",
@@ -380,6 +388,8 @@ mod tests {
             "pages/10/free",
             "pages/churn62/recovered",
             "held/65536/ratio",
+            "slab/grow/alloc",
+            "remote-free/64/free",
             "peer/x/mixed/toggle/free",
         ] {
             assert!(names.contains(name), "{name}");
@@ -387,9 +397,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_too_long_is_cut_between_characters() {
-        let name = Name::new(format_args!("{}ä{}", "x".repeat(NAME_BYTES - 1), "y"));
-        assert_eq!(&*name, "x".repeat(NAME_BYTES - 1));
+    fn one_core_has_no_other_to_free_for_it() {
+        let remote = |cores| families(cores).filter(|family| family.name.starts_with("remote"));
+        assert_eq!((remote(1).count(), remote(4).count()), (0, 3));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the host is told, one record a frame.
 
-use crate::plan::{Family, Figure, Name, Operation, figure_name, row_name};
+use crate::name::Name;
+use crate::plan::{Family, Figure, Operation, figure_name, row_name};
 use crate::samples::Samples;
 use core::cell::Cell;
 use core::fmt;

@@ -1,17 +1,20 @@
 //! What each family does: its memory, its sequence of operations, its figures.
 
+use crate::cores;
 use crate::generator::{self, Orders, Xorshift, XorshiftStar};
 use crate::meter::Meter;
 use crate::ops::{self, DmaUser, Ops};
-use crate::plan::{Family, Figure, Work};
+use crate::plan::{Contention, Family, Figure, Operation, Work};
 use crate::report::Reporter;
 use crate::reserve::Reserve;
+use crate::samples::Samples;
 use crate::scratch::Scratch;
 use crate::subject::Timed;
 use crate::workload::{self, MIXED, MIXED_LINUX, OutOfMemory, Slot, fill, pages};
 use core::fmt;
 use kernel::mm::addr::Order;
 use kernel::mm::slab::{self, SLAB};
+use kernel::vm::vmalloc::VmallocError;
 
 /// Objects of the batches and of the cache, in bytes.
 const OBJECT_BYTES: u32 = 64;
@@ -27,6 +30,8 @@ pub enum WorkError {
     OutOfMemory(OutOfMemory),
     /// The allocator did not take back what it had given.
     RefusedFrees(u32),
+    /// There is no memory for the harness's own table.
+    NoTable(VmallocError),
     /// The table of slots was full before memory was.
     OutOfSlots,
     /// The machine has less free memory than the family needs, in blocks of 4 MiB.
@@ -43,6 +48,7 @@ impl fmt::Display for WorkError {
         match self {
             Self::OutOfMemory(error) => error.fmt(f),
             Self::RefusedFrees(frees) => write!(f, "{frees} frees were refused"),
+            Self::NoTable(error) => write!(f, "no room for its figures: {error}"),
             Self::OutOfSlots => f.write_str("no slot left before memory ran out"),
             Self::TooLittleMemory { needed, blocks } => write!(
                 f,
@@ -88,12 +94,14 @@ impl Rows<'_> {
         let mut user = DmaUser::new();
         let ops = match family.work {
             Work::Layout(bytes) => ops::constant_layout(bytes).unwrap_or(ops::KMALLOC),
-            Work::Cache64 => ops::CACHE_64,
+            Work::Cache64 | Work::SlabGrow => ops::CACHE_64,
             Work::Pages(_)
             | Work::PagesMix
             | Work::PagesChurn
             | Work::PagesChurnSingle
-            | Work::PagesGrow => ops::PAGES,
+            | Work::PagesGrow
+            | Work::RemoteFreePages
+            | Work::Contended(Contention::Pages) => ops::PAGES,
             Work::Vmalloc(_) => ops::VMALLOC,
             Work::Dma(_) => ops::dma(&mut user),
             Work::Used => ops::KMALLOC_QUIETLY,
@@ -159,6 +167,15 @@ impl Rows<'_> {
             Work::Replace => {
                 workload::replace(timed, &mut linux, MIXED_LINUX, mixed).map_err(WorkError::from)
             }
+            Work::SlabGrow => workload::prepared(timed, OBJECT_BYTES, || {
+                slab::shrink();
+            })
+            .map_err(WorkError::from),
+            Work::RemoteFree(bytes) => {
+                cores::remote_frees(timed, bytes, batch).map_err(WorkError::from)
+            }
+            Work::RemoteFreePages => cores::remote_frees(timed, 0, batch).map_err(WorkError::from),
+            Work::Contended(contention) => return self.contended(contention, ops, samples, table),
             Work::Fragmented => self.fragmented(timed, mixed, table),
             Work::Used => self.used(family, timed, table),
             Work::Held1024 => self.held(family, timed, MIXED_LINUX, mixed),
@@ -170,10 +187,26 @@ impl Rows<'_> {
         workload::clear(timed, mixed);
         workload::clear(timed, table);
         result?;
-        match timed.refused_frees() {
-            0 => Ok(()),
-            refused => Err(WorkError::RefusedFrees(refused)),
-        }
+        all_taken_back(timed.refused_frees())
+    }
+
+    fn contended(
+        self,
+        contention: Contention,
+        ops: Ops<'_>,
+        samples: &mut [Samples; Operation::ALL.len()],
+        table: &mut [Slot],
+    ) -> Result<(), WorkError> {
+        let mut costs = cores::costs().map_err(WorkError::NoTable)?;
+        let random = |core| {
+            XorshiftStar::new(generator::seeded(
+                generator::CRATES_SEED,
+                self.seed.wrapping_add(core),
+            ))
+        };
+        let tables = (table, &mut costs);
+        let refused = cores::contend(self.meter, ops, contention, random, samples, tables)?;
+        all_taken_back(refused)
     }
 
     const fn random(&self, published: u64) -> XorshiftStar {
@@ -271,6 +304,13 @@ impl Rows<'_> {
         self.reporter.figure(family, Figure::Recovered, recovered);
         self.reporter.figure(family, Figure::Ideal, ideal.into());
         Ok(())
+    }
+}
+
+const fn all_taken_back(refused_frees: u32) -> Result<(), WorkError> {
+    match refused_frees {
+        0 => Ok(()),
+        refused => Err(WorkError::RefusedFrees(refused)),
     }
 }
 

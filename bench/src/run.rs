@@ -2,8 +2,9 @@
 
 use crate::heap::TimedHeap;
 use crate::meter::Meter;
+use crate::name::Name;
 use crate::peers::line_up;
-use crate::plan::{self, Family, Name, Operation};
+use crate::plan::{self, Family, Operation};
 use crate::replay;
 use crate::report::Reporter;
 use crate::rows::{Rows, WorkError};
@@ -34,6 +35,9 @@ const FILTER_FILE: &str = "filter";
 /// Lists rows or measures them, as the run parameters say: `cmd=list` for all rows, `cmd=replay` for
 /// the traces behind the image alone, `cmd=peers` for the line-up alone, anything else for all others.
 ///
+/// `cmd=contended` measures all cores at once, which means little in an image that does not yield inside
+/// sections (feature `contended`).
+///
 /// `unit=instructions` promises that the counter counts those, and the self-checks then hold it to
 /// that. `seed=N` changes the sequences of the seeded rows; 0 are the published ones.
 pub fn run(scratch: &mut Scratch) -> ExitCode {
@@ -44,9 +48,12 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
         seed: params.number("seed").unwrap_or(0),
     };
     let command = params.value("cmd").unwrap_or_default();
-    let (list, all) = (command == "list", !["replay", "peers"].contains(&command));
-    if all {
+    let list = command == "list";
+    if !["replay", "peers", "contended"].contains(&command) {
         session.plan_rows();
+    }
+    if command == "contended" || list && cores() > 1 {
+        plan::contended().for_each(|family| session.reporter.plan_family(&family));
     }
     if list || command == "peers" {
         line_up::plan(&session.reporter);
@@ -64,6 +71,11 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Cores that run.
+fn cores() -> u32 {
+    kernel::machine().cpus
 }
 
 /// What selects rows: a run parameter, else the payload's file, else everything.
@@ -110,7 +122,7 @@ impl Session {
             }
             return;
         }
-        if command != "peers" {
+        if !["peers", "contended"].contains(&command) {
             self.boot(scratch);
         }
         let mut table = match Table::new(SLOTS, None) {
@@ -126,16 +138,29 @@ impl Session {
             }
             return;
         }
-        // Each family finds the caches as those before it left them. So all up to the last one that is
-        // wanted run, and a row's figures do not depend on the filter.
+        if command == "contended" {
+            self.families(plan::contended, scratch, &mut table);
+        } else {
+            self.families(|| plan::families(cores()), scratch, &mut table);
+        }
+    }
+
+    /// Each family finds the caches as those before it left them. So all up to the last one that is
+    /// wanted run, and a row's figures do not depend on the filter.
+    fn families<I: Iterator<Item = Family>>(
+        &self,
+        families: impl Fn() -> I,
+        scratch: &mut Scratch,
+        table: &mut [Slot],
+    ) {
         let wanted = |family: &Family| self.reporter.wants_family(family);
-        let mut left = plan::families().filter(wanted).count();
-        for family in plan::families() {
+        let mut left = families().filter(wanted).count();
+        for family in families() {
             if left == 0 {
                 break;
             }
             left -= usize::from(wanted(&family));
-            self.family(&family, scratch, &mut table);
+            self.family(&family, scratch, table);
         }
     }
 
@@ -155,7 +180,7 @@ impl Session {
             self.reporter
                 .plan_row(&Name::new(format_args!("boot/{phase}")), ABOUT_BOOT);
         });
-        for family in plan::families() {
+        for family in plan::families(cores()) {
             self.reporter.plan_family(&family);
         }
     }

@@ -1,9 +1,4 @@
 //! A pair of operations as a workload's subject: what times them.
-#![allow(
-    unsafe_code,
-    reason = "calls the operations of a pair on each other's results"
-)]
-
 use crate::meter::{Meter, Sample};
 use crate::ops::Ops;
 use crate::plan::Operation;
@@ -64,32 +59,13 @@ impl<'a> Timed<'a> {
 
 impl Subject for Timed<'_> {
     fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
-        let arguments = [u64::from(amount), self.ops.context, self.ops.align_bytes, 0];
-        let sample = if self.ops.masked {
-            // SAFETY: the operation takes any amount that the plan names.
-            unsafe { self.meter.masked(self.ops.alloc, arguments) }
-        } else {
-            // SAFETY: as above.
-            unsafe { self.meter.open(self.ops.alloc, arguments) }
-        };
+        let sample = self.ops.alloc(self.meter, amount);
         let block = self.take(Operation::Alloc, sample, recorded);
         (block != 0).then_some(block)
     }
 
     fn free(&mut self, block: u64, amount: u32, recorded: bool) {
-        let arguments = [
-            block,
-            u64::from(amount),
-            self.ops.context,
-            self.ops.align_bytes,
-        ];
-        let sample = if self.ops.masked {
-            // SAFETY: workloads free each block once, with the amount it was allocated for.
-            unsafe { self.meter.masked(self.ops.free, arguments) }
-        } else {
-            // SAFETY: as above.
-            unsafe { self.meter.open(self.ops.free, arguments) }
-        };
+        let sample = self.ops.free(self.meter, block, amount);
         let refused = self.take(Operation::Free, sample, recorded) != 0;
         self.refused_frees += u32::from(refused);
     }

@@ -202,6 +202,48 @@ pub fn replace(
     })
 }
 
+/// Allocates one `amount` after each `prepare`, and frees it unrecorded, again and again: what an
+/// allocation costs where `prepare` leaves things.
+///
+/// # Errors
+///
+/// [`OutOfMemory`].
+pub fn prepared(
+    subject: &mut impl Subject,
+    amount: u32,
+    mut prepare: impl FnMut(),
+) -> Result<(), OutOfMemory> {
+    for operation in 0..HOT_WARM_UP + HOT_RECORDED {
+        prepare();
+        let block = subject.alloc(amount, operation >= HOT_WARM_UP);
+        let block = block.ok_or(OutOfMemory { amount, operation })?;
+        subject.free(block, amount, false);
+    }
+    Ok(())
+}
+
+/// Fills `slots`, which are empty, with `amount` each.
+///
+/// # Errors
+///
+/// [`OutOfMemory`]; what was allocated until then is in the slots.
+pub fn take_all(
+    subject: &mut impl Subject,
+    amount: u32,
+    slots: &mut [Slot],
+) -> Result<(), OutOfMemory> {
+    (0..)
+        .zip(slots)
+        .try_for_each(|(operation, slot)| fill_slot(subject, slot, amount, (operation, true)))
+}
+
+/// Frees what is live in `slots`, in turn.
+pub fn give_all(subject: &mut impl Subject, slots: &mut [Slot]) {
+    for slot in slots {
+        free_slot(subject, slot, true);
+    }
+}
+
 /// Frees what is live in `slots`, unrecorded.
 pub fn clear(subject: &mut impl Subject, slots: &mut [Slot]) {
     for slot in slots {

@@ -1,6 +1,7 @@
 //! The line-up on the machine: each allocator checked, then timed, each family on a fresh one.
 
 use super::{ARENA_BYTES, ObjectAllocator, Visitor, check, visit};
+use crate::name::Name;
 use crate::ops::Ops;
 use crate::plan::{self, Family};
 use crate::report::Reporter;
@@ -92,7 +93,7 @@ impl LineUp<'_> {
         let reporter = rows.reporter;
         let mut fresh = Fresh::<A>::new(arena)?;
         if let Err(flaw) = check::check(fresh.allocator(), arena, &mut self.scratch.mixed) {
-            let name = plan::Name::new(format_args!("peer/{}", A::NAME));
+            let name = Name::new(format_args!("peer/{}", A::NAME));
             reporter.excluded(&name, format_args!("failed its check: {flaw}"));
             return Ok(());
         }

@@ -86,6 +86,8 @@ impl<T: ?Sized> SpinLock<T> {
     #[inline]
     fn took(&self, ticket: Ticket) -> Held<'_, T> {
         self.class.taken();
+        #[cfg(feature = "contended")]
+        super::contention::perhaps_yield();
         Held {
             lock: self,
             ticket,

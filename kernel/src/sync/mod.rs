@@ -10,6 +10,8 @@
 
 mod asked;
 mod atomic;
+#[cfg(feature = "contended")]
+mod contention;
 pub mod irq;
 pub mod lock;
 pub mod order;

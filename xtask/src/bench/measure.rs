@@ -7,7 +7,7 @@ use super::peers;
 use super::provenance;
 use super::report::{Provenance, Report, Row, SCHEMA, Value};
 use super::trace::Loaded;
-use super::{Args, TIMEOUT_SECONDS};
+use super::{Args, Images, TIMEOUT_SECONDS};
 use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::Image;
@@ -34,6 +34,7 @@ const GROWTH: &str = "boot/growth";
 
 /// One boot of a run.
 struct Session<'a> {
+    image: &'a Image,
     command: &'static str,
     filter: &'a str,
     traces: &'a [Loaded],
@@ -47,13 +48,13 @@ struct Session<'a> {
 /// # Errors
 ///
 /// If a trace fits no machine, a boot does not count, or nothing was measured.
-pub(super) fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Report> {
+pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result<Report> {
     let progress = ProgressBar::new(0).with_style(style());
     let (mut rows, mut values, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
     let mut totals = Vec::new();
     let mut header = None::<Header>;
-    for session in sessions(args, image, traces)? {
-        let mut collector = boot(args.seed, image, &session, &progress)?;
+    for session in sessions(args, images, traces)? {
+        let mut collector = boot(args.seed, &session, &progress)?;
         let found = collector.check()?;
         if let Some(first) = &header {
             ensure!(first == found, "two boots differ: {first:?}, {found:?}");
@@ -93,18 +94,37 @@ pub(super) fn measure(args: &Args, image: &Image, traces: &[Loaded]) -> Result<R
     Ok(report)
 }
 
+/// Whether `filter` may select rows whose names begin with the word `front`.
+pub(super) fn wants(filter: &str, front: &str) -> bool {
+    let first = filter.split('/').next().unwrap_or_default();
+    first.contains(['*', '?']) || first == front
+}
+
 /// What is booted, each machine sized before the first boots.
-fn sessions<'a>(args: &'a Args, image: &Image, traces: &'a [Loaded]) -> Result<Vec<Session<'a>>> {
+fn sessions<'a>(
+    args: &'a Args,
+    images: &'a Images,
+    traces: &'a [Loaded],
+) -> Result<Vec<Session<'a>>> {
+    let image = &images.main;
     let bytes = image.flat("", &[])?.len() as u64;
     let front = args.filter.split('/').next().unwrap_or_default();
-    let rows = (!matches!(front, "trace" | "peer")).then_some(("bench", &[][..]));
-    let line_up = !args.peers.is_empty() && front != "trace";
-    let line_up = line_up.then_some(("peers", &[][..]));
-    let replays = traces.chunks(1).map(|trace| ("replay", trace));
-    let boots = rows.into_iter().chain(line_up).chain(replays);
+    let rows = !matches!(front, "trace" | "peer" | "contended");
+    let rows = rows.then_some((image, "bench", &[][..]));
+    let contended = images.contended.as_ref();
+    let contended = contended.map(|image| (image, "contended", &[][..]));
+    let line_up = !args.peers.is_empty() && wants(&args.filter, "peer");
+    let line_up = line_up.then_some((image, "peers", &[][..]));
+    let replays = traces.chunks(1).map(|trace| (image, "replay", trace));
+    let boots = rows
+        .into_iter()
+        .chain(contended)
+        .chain(line_up)
+        .chain(replays);
     let mut sessions = boots
-        .map(|(command, traces)| {
+        .map(|(image, command, traces)| {
             Ok(Session {
+                image,
                 command,
                 filter: &args.filter,
                 traces,
@@ -121,6 +141,7 @@ fn sessions<'a>(args: &'a Args, image: &Image, traces: &'a [Loaded]) -> Result<V
             };
             machine.validate()?;
             sessions.push(Session {
+                image,
                 command: "bench",
                 filter: "boot",
                 traces: &[],
@@ -212,13 +233,9 @@ pub(super) fn sized(
 }
 
 /// Boots once and gathers the records.
-fn boot(
-    seed: u64,
-    image: &Image,
-    session: &Session<'_>,
-    progress: &ProgressBar,
-) -> Result<Collector> {
+fn boot(seed: u64, session: &Session<'_>, progress: &ProgressBar) -> Result<Collector> {
     let Session {
+        image,
         command,
         filter,
         traces,
@@ -266,13 +283,14 @@ fn boot(
 pub(super) fn plan(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Vec<(String, String)>> {
     let bytes = image.flat("", &[])?.len() as u64;
     let session = Session {
+        image,
         command: "list",
         filter: &args.filter,
         traces,
         machine: sized(&args.machine, bytes, traces)?,
         is_sized: false,
     };
-    Ok(boot(args.seed, image, &session, &ProgressBar::hidden())?.plan)
+    Ok(boot(args.seed, &session, &ProgressBar::hidden())?.plan)
 }
 
 /// Logs of an ordinary boot would drown a report; what warns, and what is asked for, is shown.

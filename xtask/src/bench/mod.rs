@@ -110,12 +110,12 @@ pub fn command(args: &Args) -> Result<u8> {
     }
     let traces = load_traces(args)?;
     setup::ensure(args.machine.yes)?;
-    let image = build(args)?;
+    let images = build(args)?;
     if args.list {
-        console::result(list(args, &image, &traces)?)?;
+        console::result(list(args, &images.main, &traces)?)?;
         return Ok(0);
     }
-    match measure::measure(args, &image, &traces) {
+    match measure::measure(args, &images, &traces) {
         Ok(report) => {
             write(args, &args.format.write(&report)?)?;
             if args.check { check(&report) } else { Ok(0) }
@@ -154,11 +154,25 @@ fn write(args: &Args, text: &str) -> Result<()> {
     }
 }
 
-fn build(args: &Args) -> Result<Image> {
+/// What is booted.
+struct Images {
+    /// For all rows but those of the other.
+    main: Image,
+    /// One that yields inside sections, where there are several cores to contend.
+    contended: Option<Image>,
+}
+
+fn build(args: &Args) -> Result<Images> {
     let peers = peers::features(&args.peers)?;
     let hardened = args.hardened.then_some("hardened").into_iter();
-    let features: Vec<&str> = hardened.chain(peers.iter().map(String::as_str)).collect();
-    image::build("bench", Target::Bin("bench"), &features)
+    let mut features: Vec<&str> = hardened.chain(peers.iter().map(String::as_str)).collect();
+    let main = image::build("bench", Target::Bin("bench"), &features)?;
+    let mut contended = None;
+    if args.machine.cores() > 1 && measure::wants(&args.filter, "contended") && !args.list {
+        features.push("contended");
+        contended = Some(image::build("bench", Target::Bin("bench"), &features)?);
+    }
+    Ok(Images { main, contended })
 }
 
 /// The traces that the filter leaves, each under a name of its own.

@@ -1,0 +1,227 @@
+//! Rows of several cores: what one allocates another frees, and all at once.
+//!
+//! Under `-icount` the machine has one counter for all its cores, which take turns. So the cost of an
+//! operation during which others ran is what all executed from its call to its return.
+//!
+//! # Invariants
+//!
+//! 1. A core's place in `JOBS` names a job that outlives the core's work, and that nobody else uses
+//!    until [`smp::wait`] has returned.
+#![allow(
+    unsafe_code,
+    reason = "lends a job to another core until that core has finished"
+)]
+
+use crate::generator::{Orders, XorshiftStar};
+use crate::meter::{Meter, Sample};
+use crate::ops::Ops;
+use crate::plan::{Contention, Operation};
+use crate::samples::Samples;
+use crate::subject::Timed;
+use crate::table::Table;
+use crate::workload::{self, BATCH, Count, OutOfMemory, Slot, Subject};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use kernel::smp;
+use kernel::sync::percpu::{MAX_CPUS, cpu};
+use kernel::sync::wait;
+
+/// The core that frees what the first one allocated.
+const OTHER: usize = 1;
+/// Batches that are handed over.
+const BATCHES: usize = 10;
+/// Slots of each core where all work at once.
+const SLOTS: usize = 256;
+/// What each of them does.
+const COUNT: Count = Count {
+    warm_up: 1_000,
+    recorded: 10_000,
+};
+/// Largest order of the blocks of page frames.
+const LARGEST_ORDER: u32 = 3;
+/// Which of a core's costs are those of frees.
+const IS_FREE: u32 = 1 << 31;
+
+/// What a core can be given.
+trait Job: Send {
+    /// Does it.
+    fn run(&mut self);
+}
+
+static JOBS: [AtomicPtr<()>; MAX_CPUS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
+
+/// Runs each job on the core of its number, all at once; the first is this core.
+fn together<J: Job>(jobs: &mut [J]) {
+    let mut places = (0..).zip(jobs);
+    let here = places.next();
+    let mut cores = 0;
+    for (core, job) in places {
+        give(core, job);
+        cores = core;
+    }
+    if let Some((_, job)) = here {
+        job.run();
+    }
+    (1..=cores).for_each(smp::wait);
+}
+
+/// Lets `core` begin with `job`.
+fn give<J: Job>(core: usize, job: &mut J) {
+    JOBS[core].store(ptr::from_mut(job).cast(), Ordering::Release);
+    smp::on(core, run_given::<J>).expect("cores up to the number of those that run, run");
+}
+
+fn run_given<J: Job>() {
+    let job = JOBS[cpu()].load(Ordering::Acquire).cast::<J>();
+    // SAFETY: `give` stored a job of this type before it gave the core this function; invariant 1.
+    unsafe { &mut *job }.run();
+}
+
+/// Allocates batches of `amount` on this core, each of which another one frees. Both are timed.
+///
+/// # Errors
+///
+/// [`OutOfMemory`], after everything was freed.
+pub fn remote_frees(
+    timed: &mut Timed<'_>,
+    amount: u32,
+    slots: &mut [Slot; BATCH],
+) -> Result<(), OutOfMemory> {
+    for _ in 0..BATCHES {
+        let filled = workload::take_all(timed, amount, slots);
+        let mut frees = Frees { timed, slots };
+        give(OTHER, &mut frees);
+        smp::wait(OTHER);
+        filled?;
+    }
+    Ok(())
+}
+
+struct Frees<'a, 'b> {
+    timed: &'a mut Timed<'b>,
+    slots: &'a mut [Slot],
+}
+
+impl Job for Frees<'_, '_> {
+    fn run(&mut self) {
+        workload::give_all(self.timed, self.slots);
+    }
+}
+
+/// Every core toggles slots of its own, all at once, and frees what is left.
+///
+/// # Errors
+///
+/// [`OutOfMemory`] of any of them; everything was freed.
+pub fn contend(
+    meter: &Meter,
+    ops: Ops<'_>,
+    contention: Contention,
+    random: impl Fn(u64) -> XorshiftStar,
+    samples: &mut [Samples; Operation::ALL.len()],
+    (slots, costs): (&mut [Slot], &mut Table<u32>),
+) -> Result<u32, OutOfMemory> {
+    let cores = kernel::machine().cpus as usize;
+    let mut slots = slots.chunks_exact_mut(SLOTS);
+    let mut costs = costs.chunks_exact_mut(COUNT.recorded as usize);
+    let arrived = AtomicUsize::new(0);
+    let mut jobs: [Contender<'_>; MAX_CPUS] = core::array::from_fn(|core| Contender {
+        meter,
+        ops,
+        contention,
+        random: random(core as u64),
+        slots: slots.next().unwrap_or_default(),
+        costs: costs.next().unwrap_or_default(),
+        used: 0,
+        refused_frees: 0,
+        line: (&arrived, cores),
+        result: Ok(()),
+    });
+    let jobs = &mut jobs[..cores];
+    together(jobs);
+    let mut refused_frees = 0;
+    for job in jobs {
+        for &cost in &job.costs[..job.used] {
+            let operation = if cost & IS_FREE == 0 {
+                Operation::Alloc
+            } else {
+                Operation::Free
+            };
+            samples[operation.index()].take(u64::from(cost & !IS_FREE), true);
+        }
+        job.result?;
+        refused_frees += job.refused_frees;
+    }
+    Ok(refused_frees)
+}
+
+/// A table for the costs that [`contend`] sees.
+///
+/// # Errors
+///
+/// There is no memory for it.
+pub fn costs() -> Result<Table<u32>, kernel::vm::vmalloc::VmallocError> {
+    Table::new(kernel::machine().cpus * COUNT.recorded, 0)
+}
+
+/// One core's part where all work at once, and what it saw.
+struct Contender<'a> {
+    meter: &'a Meter,
+    ops: Ops<'a>,
+    contention: Contention,
+    random: XorshiftStar,
+    slots: &'a mut [Slot],
+    costs: &'a mut [u32],
+    used: usize,
+    refused_frees: u32,
+    /// How many cores are ready, and how many there are.
+    line: (&'a AtomicUsize, usize),
+    result: Result<(), OutOfMemory>,
+}
+
+impl Job for Contender<'_> {
+    fn run(&mut self) {
+        let (arrived, cores) = self.line;
+        arrived.fetch_add(1, Ordering::Relaxed);
+        while arrived.load(Ordering::Relaxed) < cores {
+            wait::pause();
+        }
+        let slots = core::mem::take(&mut self.slots);
+        let mut random = self.random.clone();
+        self.result = match self.contention {
+            Contention::Objects => workload::toggle(self, &mut random, COUNT, slots),
+            Contention::Pages => {
+                let mut orders = Orders(random, LARGEST_ORDER);
+                workload::toggle(self, &mut orders, COUNT, slots)
+            }
+        };
+        workload::clear(self, slots);
+    }
+}
+
+impl Contender<'_> {
+    /// Ends an operation; returns its result.
+    fn take(&mut self, sample: Sample, mark: u32, recorded: bool) -> u64 {
+        if recorded && let Some(cost) = self.costs.get_mut(self.used) {
+            *cost = u32::try_from(sample.cost).unwrap_or(u32::MAX) & !IS_FREE | mark;
+            self.used += 1;
+        }
+        // The others' turn, or one core would do everything before the next one began.
+        wait::pause();
+        sample.result
+    }
+}
+
+impl Subject for Contender<'_> {
+    fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
+        let sample = self.ops.alloc(self.meter, amount);
+        let block = self.take(sample, 0, recorded);
+        (block != 0).then_some(block)
+    }
+
+    fn free(&mut self, block: u64, amount: u32, recorded: bool) {
+        let sample = self.ops.free(self.meter, block, amount);
+        let refused = self.take(sample, IS_FREE, recorded) != 0;
+        self.refused_frees += u32::from(refused);
+    }
+}
