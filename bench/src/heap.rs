@@ -104,7 +104,7 @@ impl<'a> TimedHeap<'a> {
     }
 }
 
-/// The object at the address that an allocation returned: 0 stands for failure.
+/// What an allocation returned, an address or a frame's number: 0 stands for failure.
 fn block(address: u64) -> Option<u64> {
     (address != 0).then_some(address)
 }
@@ -145,12 +145,11 @@ impl Heap for TimedHeap<'_> {
 
     fn alloc_pages(&mut self, order: u8) -> Option<u64> {
         let arguments = [u64::from(order), 0, 0, 0];
-        let pages = block(self.timed(Operation::PagesAlloc, true, ops::PAGES.alloc, arguments))?;
-        Some(u64::from(ops::first_frame(pages).get()))
+        block(self.timed(Operation::PagesAlloc, true, ops::PAGES.alloc, arguments))
     }
 
     fn free_pages(&mut self, first: u64, order: u8) -> bool {
-        let arguments = [first + 1, u64::from(order), 0, 0];
+        let arguments = [first, u64::from(order), 0, 0];
         self.timed(Operation::PagesFree, true, ops::PAGES.free, arguments) == 0
     }
 
@@ -162,7 +161,7 @@ impl Heap for TimedHeap<'_> {
     }
 
     fn pages(&mut self, first: u64, order: u8) -> &mut [u8] {
-        let start = LinearMap::kernel().to_virt(ops::first_frame(first + 1).address());
+        let start = LinearMap::kernel().to_virt(ops::first_frame(first).address());
         // SAFETY: as for objects; frames from the allocator are mapped in the linear map.
         unsafe { core::slice::from_raw_parts_mut(start.as_mut_ptr(), FRAME_BYTES << order) }
     }

@@ -64,7 +64,7 @@ pub const KMALLOC: Ops<'static> = Ops::new(kmalloc_op, kfree_op);
 pub const KMALLOC_QUIETLY: Ops<'static> = Ops::new(kmalloc_quietly, kfree_op);
 /// A cache of 64-byte objects; the amount does not matter.
 pub const CACHE_64: Ops<'static> = Ops::new(cache_alloc, cache_free);
-/// Page frames; a block is its first frame's number plus 1.
+/// Page frames; a block is its first frame's number.
 pub const PAGES: Ops<'static> = Ops::new(pages_alloc, pages_free);
 /// The same without a word when memory runs out.
 pub const PAGES_QUIETLY: Ops<'static> = Ops::new(pages_quietly, pages_free);
@@ -332,23 +332,37 @@ unsafe fn user_at<'c>(context: u64) -> &'c mut DmaUser {
 }
 
 unsafe extern "C" fn pages_alloc(order: u64, _: u64, _: u64, _: u64) -> u64 {
-    let block = frames::alloc(block_order(order), Gfp::KERNEL);
-    block.map_or(0, |first| u64::from(first.get()) + 1)
+    // SAFETY: the meter's caller passes an order.
+    let order = unsafe { block_order(order) };
+    frame_number(frames::alloc(order, Gfp::KERNEL))
 }
 
 unsafe extern "C" fn pages_quietly(order: u64, _: u64, _: u64, _: u64) -> u64 {
-    let block = frames::alloc(block_order(order), Gfp::KERNEL | Gfp::NOWARN);
-    block.map_or(0, |first| u64::from(first.get()) + 1)
+    // SAFETY: the meter's caller passes an order.
+    let order = unsafe { block_order(order) };
+    frame_number(frames::alloc(order, Gfp::KERNEL | Gfp::NOWARN))
 }
 
 unsafe extern "C" fn pages_free(block: u64, order: u64, _: u64, _: u64) -> u64 {
-    u64::from(frames::free(first_frame(block), block_order(order)).is_err())
+    // SAFETY: the meter's caller passes an order.
+    let order = unsafe { block_order(order) };
+    u64::from(frames::free(first_frame(block), order).is_err())
 }
 
-/// The order that travels as a number, 0 to 10.
-#[expect(clippy::cast_possible_truncation, reason = "at most 10")]
-fn block_order(order: u64) -> Order {
-    Order::new(order as u8).unwrap_or(Order::MAX)
+/// The first frame's number: frame 0 is never handed out, so that 0 stands for failure.
+fn frame_number<E>(block: Result<Pfn, E>) -> u64 {
+    block.map_or(0, |first| u64::from(first.get()))
+}
+
+/// The order that travels as a number. A check would be in the figures.
+///
+/// # Safety
+///
+/// `order` is one, 0 to 10.
+unsafe fn block_order(order: u64) -> Order {
+    let order = u8::try_from(order).ok().and_then(Order::new);
+    // SAFETY: the caller's promise.
+    unsafe { order.unwrap_unchecked() }
 }
 
 /// The first frame of a block of [`PAGES`].
@@ -356,8 +370,8 @@ fn block_order(order: u64) -> Order {
     clippy::cast_possible_truncation,
     reason = "frame numbers have 32 bits"
 )]
-pub fn first_frame(block: u64) -> Pfn {
-    Pfn::new((block - 1) as u32)
+pub const fn first_frame(block: u64) -> Pfn {
+    Pfn::new(block as u32)
 }
 
 unsafe extern "C" fn vmalloc_op(bytes: u64, _: u64, _: u64, _: u64) -> u64 {
