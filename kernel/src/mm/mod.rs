@@ -20,6 +20,7 @@
 //! | [`frame`], [`pageblock`] | the frame table and lists through it; whom each 2 MiB are for | |
 //! | [`buddy`], [`zone`] | blocks of frames; where they may come from | |
 //! | [`frames`], [`frame_error`] | the frame allocator; the kernel's own; why it refused | yes |
+//! | [`contig`] | exact ranges beyond the largest block | |
 //! | `zeroing` | memory and table entries made zero by cache lines | yes |
 //! | [`failures`], `warnings` | which requests failed; which of those the log tells | |
 //! | [`fault_injection`] | chosen failures, for tests | |
@@ -51,6 +52,7 @@ pub mod arena;
 pub mod boot_heap;
 pub mod buddy;
 pub mod call_sites;
+pub mod contig;
 pub mod failures;
 pub mod fault_injection;
 pub mod frame;

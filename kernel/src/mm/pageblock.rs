@@ -10,7 +10,8 @@
 //!
 //! *class* and *mobility* are, as one number, the group of [`Gfp`](super::gfp::Gfp) flags that the
 //! pageblock serves: the class is that of its zone, the mobility that of the requests it was opened
-//! for. *special* makes the mobility mean CMA or isolated.
+//! for. *special* makes the mobility mean CMA, or isolated: then the type remembers what the pageblock
+//! was for before.
 //!
 //! A zeroed byte is a pageblock that nobody touched: its entries in the frame table are garbage. With
 //! *head* set the first entry is valid, which is all that a block of 512 or 1,024 frames needs. With
@@ -79,10 +80,10 @@ impl MigrateType {
     pub(super) const fn from_bits(bits: u8) -> Self {
         match bits & 7 {
             0 => Self::Unmovable,
+            1 => Self::Movable,
             2 => Self::Reclaimable,
             4 => Self::Cma,
-            5 => Self::Isolated,
-            _ => Self::Movable,
+            _ => Self::Isolated,
         }
     }
 
@@ -123,6 +124,10 @@ const HEAD: u8 = 1 << 5;
 const ENTRIES: u8 = 1 << 6;
 const CLASS: u8 = 3;
 const TYPE_SHIFT: u8 = 2;
+/// Types that a byte alone has: isolated, formerly another one than movable.
+const ISOLATED_UNMOVABLE: u8 = 3;
+const ISOLATED_RECLAIMABLE: u8 = 6;
+const ISOLATED_CMA: u8 = 7;
 
 impl State {
     /// A pageblock whose first entry is valid, of the zone of `class`.
@@ -138,6 +143,27 @@ impl State {
     /// For another type.
     pub(super) const fn with_type(self, migrate: MigrateType) -> Self {
         Self(self.0 & !(7 << TYPE_SHIFT) | (migrate as u8) << TYPE_SHIFT)
+    }
+
+    /// Isolated, and remembers for whom it was.
+    pub(super) const fn isolated(self) -> Self {
+        let number = match self.migrate_type() {
+            MigrateType::Unmovable => ISOLATED_UNMOVABLE,
+            MigrateType::Reclaimable => ISOLATED_RECLAIMABLE,
+            MigrateType::Cma => ISOLATED_CMA,
+            MigrateType::Movable | MigrateType::Isolated => MigrateType::Isolated as u8,
+        };
+        Self(self.0 & !(7 << TYPE_SHIFT) | number << TYPE_SHIFT)
+    }
+
+    /// For whom an isolated pageblock was.
+    pub(super) const fn former_type(self) -> MigrateType {
+        match self.0 >> TYPE_SHIFT & 7 {
+            ISOLATED_UNMOVABLE => MigrateType::Unmovable,
+            ISOLATED_RECLAIMABLE => MigrateType::Reclaimable,
+            ISOLATED_CMA => MigrateType::Cma,
+            _ => MigrateType::Movable,
+        }
     }
 
     /// The class of its zone.
@@ -218,6 +244,19 @@ mod tests {
         let state = state.with_entries();
         assert!(state.knows(Pfn::new(513)));
         assert_eq!((state.class(), state.migrate_type()), (2, MigrateType::Cma));
+    }
+
+    #[test]
+    fn an_isolated_pageblock_remembers_for_whom_it_was() {
+        for former in MigrateType::ALL {
+            let state = State::touched(1, former).isolated();
+            assert_eq!(state.migrate_type(), MigrateType::Isolated);
+            let expected = match former {
+                MigrateType::Isolated => MigrateType::Movable,
+                former => former,
+            };
+            assert_eq!(state.former_type(), expected);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::mm::addr::{Order, Pfn};
 use crate::mm::frame::Kind;
 use crate::mm::frame_error::FrameError;
 use crate::mm::pageblock::{self, MigrateType};
+use crate::mm::zeroing;
 use core::ops::Range;
 
 impl Buddy<'_> {
@@ -33,51 +34,52 @@ impl Buddy<'_> {
 
     /// Makes all entries of a pageblock valid whose first is, if that says more than the rest.
     fn open_allocated(&self, pfn: Pfn) {
-        let state = self.table.pageblock(pfn).state();
+        let pageblock = self.table.pageblock(pfn);
+        let state = pageblock.state();
         if !state.has_entries() {
-            self.open(pfn, state.migrate_type());
+            zeroing::clear_entries(self.table.entries(pfn));
+            pageblock.set(state.with_entries());
         }
     }
 
     /// Keeps the pageblock of `pfn` from being allocated from: its free blocks move to lists of their
-    /// own. Returns what it was for; `None` if it is isolated already or has no memory.
-    pub fn isolate(&mut self, pfn: Pfn) -> Option<MigrateType> {
+    /// own. False if it is isolated already or has no memory.
+    pub fn isolate(&mut self, pfn: Pfn) -> bool {
         let start = Pfn::new(pfn.get() & !(pageblock::FRAMES - 1));
         self.bring_in(start);
         let pageblock = self.table.pageblock(start);
-        let state = pageblock.state();
-        let former = state.migrate_type();
-        if !state.is_touched() || former == MigrateType::Isolated {
-            return None;
+        let former = pageblock.state().migrate_type();
+        if !pageblock.state().is_touched() || former == MigrateType::Isolated {
+            return false;
         }
         self.halve(start);
-        pageblock.set(state.with_type(MigrateType::Isolated));
+        pageblock.set(pageblock.state().isolated());
         let moved = self.relist(start, MigrateType::Isolated);
         self.free -= moved;
         if former == MigrateType::Cma {
             self.cma -= moved;
         }
         self.isolated += moved;
-        Some(former)
+        true
     }
 
-    /// Undoes [`isolate`](Self::isolate): the pageblock is for `migrate` again.
-    pub fn rejoin(&mut self, pfn: Pfn, migrate: MigrateType) {
+    /// Undoes [`isolate`](Self::isolate): the pageblock is for whom it was.
+    pub fn rejoin(&mut self, pfn: Pfn) {
         let start = Pfn::new(pfn.get() & !(pageblock::FRAMES - 1));
         let pageblock = self.table.pageblock(start);
-        let state = pageblock.state();
-        assert_eq!(state.migrate_type(), MigrateType::Isolated);
-        let all_free = self.table.at(start).free_of(pageblock::ORDER).is_some();
+        let former = pageblock.state().former_type();
+        assert_eq!(pageblock.state().migrate_type(), MigrateType::Isolated);
         self.halve(start);
-        let target = if all_free { whole(migrate) } else { migrate };
-        pageblock.set(state.with_type(target));
+        let all_free = self.table.at(start).free_of(pageblock::ORDER).is_some();
+        let target = if all_free { whole(former) } else { former };
+        pageblock.set(pageblock.state().with_type(target));
         let moved = self.relist(start, target);
         self.isolated -= moved;
         self.free += moved;
         if target == MigrateType::Cma {
             self.cma += moved;
         }
-        if self.table.at(start).free_of(pageblock::ORDER).is_some() {
+        if all_free {
             self.unlink(start, pageblock::ORDER, target);
             self.insert_merged(start, pageblock::ORDER, target);
         }
@@ -128,7 +130,8 @@ impl Buddy<'_> {
         moved
     }
 
-    /// The first frame of `range`, in isolated pageblocks, that is not free.
+    /// The first frame of `range` that is not free. What it finds free stays so where the pageblocks are
+    /// isolated.
     pub fn first_used(&self, range: &Range<Pfn>) -> Option<Pfn> {
         let mut pfn = range.start;
         while pfn < range.end {
@@ -136,7 +139,11 @@ impl Buddy<'_> {
                 Some((Kind::Free, head)) => {
                     pfn = head.offset(self.table.at(head).order().frames());
                 }
-                _ => return Some(pfn),
+                None => match self.untouched_around(pfn) {
+                    Some(range) => pfn = range.end,
+                    None => return Some(pfn),
+                },
+                Some(_) => return Some(pfn),
             }
         }
         None
