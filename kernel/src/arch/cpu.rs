@@ -144,14 +144,25 @@ pub fn local<'a>() -> &'a Local {
     &block().local
 }
 
-/// What both contexts of this core have: no interrupt uses its own meanwhile.
-pub fn locals_of_this_core(_proof: &IrqMasked) -> [&Local; CONTEXTS] {
-    CPUS.0[id()].each_ref().map(|block| &block.local)
+/// What both contexts of this core have: no interrupt uses its own meanwhile. In the interrupt context
+/// that one alone, since the thread is in the middle of something.
+pub fn locals_of_this_core(_proof: &IrqMasked) -> impl Iterator<Item = &Local> {
+    let [thread, interrupt] = &CPUS.0[id()];
+    let in_thread = core::ptr::eq(block(), thread);
+    let thread = in_thread.then_some(&thread.local);
+    core::iter::once(&interrupt.local).chain(thread)
 }
 
 /// What both contexts of core `core` have, which does not run, or is this one while nothing interrupts.
 pub fn locals_of<'a>(core: usize) -> [&'a Local; CONTEXTS] {
     CPUS.0[core].each_ref().map(|block| &block.local)
+}
+
+/// Cores whose blocks are ready, as bits.
+pub fn ready() -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "at most MAX_CPUS bits")]
+    let ready = READY.load(Ordering::Acquire) as u32;
+    ready
 }
 
 /// What the contexts of all cores have that were ever started.

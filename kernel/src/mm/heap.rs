@@ -19,7 +19,10 @@ use super::gfp::Gfp;
 use super::magazine::Block;
 use super::size_class::{self, SizeClass};
 use super::slab::{SLAB, SlabAllocator};
-use crate::sync::irq;
+use crate::sync::{
+    irq,
+    request::{self, Request},
+};
 use core::{
     alloc::{GlobalAlloc, Layout},
     ptr::{self, NonNull},
@@ -42,6 +45,7 @@ pub fn init() {
     if super::local::provide_slots(frames, crate::sync::percpu::cpu()).is_err() {
         crate::log::warn!("no memory for this core's magazines");
     }
+    request::handle(Request::DrainObjects, super::slab::drain_by_request);
 }
 
 /// The kernel's heap.

@@ -224,7 +224,7 @@ impl SlabAllocator<'_> {
             .get()
             .and_then(|frames| frames.frame_at(VirtAddr::new(block.address())));
         match entry.and_then(Frame::slab_cache) {
-            Some(cache) => Self::free_slowly(self.by_mark(cache, block), self, cache),
+            Some(cache) => self.free_by_start(cache, block),
             None => self.free_block(block.into_raw()),
         }
     }

@@ -52,6 +52,8 @@ pub struct Local {
     start: OwnedWord,
     bytes: OwnedWord,
     entries: OwnedWord,
+    /// The last request to give objects back that it followed.
+    pub(super) drained_objects: OwnedWord,
     /// An array of slots for each of the first magazines.
     slots: Cell<Option<NonNull<[Slots; WITH_SLOTS]>>>,
     magazines: [Magazine; MAGAZINES],
@@ -70,6 +72,7 @@ impl Local {
             start: OwnedWord::new(0),
             bytes: OwnedWord::new(0),
             entries: OwnedWord::new(0),
+            drained_objects: OwnedWord::new(0),
             slots: Cell::new(None),
             magazines: [const { Magazine::zero() }; MAGAZINES],
         }
@@ -183,7 +186,10 @@ pub fn provide_slots(frames: &Frames<'_>, core: usize) -> Result<(), FrameError>
 #[cfg(target_os = "none")]
 mod imp {
     use super::Local;
-    use crate::{arch::cpu, sync::irq::IrqMasked};
+    use crate::{
+        arch::cpu,
+        sync::{irq::IrqMasked, request::Cores},
+    };
 
     /// The contexts of all cores. On the machine there is one set, which TPIDR_EL1 leads to; so there is
     /// one allocator of each kind.
@@ -201,9 +207,15 @@ mod imp {
             cpu::local()
         }
 
-        /// Both contexts of this core.
-        pub fn of_this_core<'a>(&'a self, proof: &'a IrqMasked) -> [&'a Local; 2] {
+        /// Both contexts of this core; in the interrupt context that one alone, for the thread may be in
+        /// the middle of what it does with its own.
+        pub fn of_this_core<'a>(&'a self, proof: &'a IrqMasked) -> impl Iterator<Item = &'a Local> {
             cpu::locals_of_this_core(proof)
+        }
+
+        /// The cores whose contexts exist.
+        pub fn cores(&self) -> Cores {
+            cpu::ready()
         }
 
         /// What all contexts that exist let others see.
@@ -219,6 +231,7 @@ mod imp {
     use crate::sync::{
         irq::IrqMasked,
         percpu::{MAX_CPUS, cpu},
+        request::Cores,
     };
     use core::{
         ptr::NonNull,
@@ -262,8 +275,16 @@ mod imp {
         }
 
         /// This thread's, alone: the host has no interrupts.
-        pub fn of_this_core<'a>(&'a self, _proof: &'a IrqMasked) -> [&'a Local; 1] {
-            [self.here()]
+        pub fn of_this_core<'a>(
+            &'a self,
+            _proof: &'a IrqMasked,
+        ) -> impl Iterator<Item = &'a Local> {
+            core::iter::once(self.here())
+        }
+
+        /// No cores: threads cannot be asked.
+        pub const fn cores(&self) -> Cores {
+            0
         }
 
         /// What all contexts that exist let others see.
@@ -308,6 +329,11 @@ impl Peek<'_> {
     /// How many blocks the magazine numbered `number`, of that capacity, held at about this moment.
     pub fn len(self, number: u8, capacity: u16) -> u16 {
         self.0.magazines[usize::from(number)].peek_len(capacity)
+    }
+
+    /// Whether the magazine numbered `number` had slots at about this moment.
+    pub fn is_attached(self, number: u8) -> bool {
+        self.0.magazines[usize::from(number)].peek_is_attached()
     }
 
     /// How many it has ever handed out.

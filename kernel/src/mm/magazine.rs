@@ -61,6 +61,27 @@ impl Block {
         Self(start.cast())
     }
 
+    /// Takes over an object whose block is the word `offset` bytes inside it.
+    ///
+    /// # Safety
+    ///
+    /// The 8 bytes there, aligned to 8, are writable memory, and the caller gives them up.
+    #[inline(always)]
+    pub unsafe fn at(object: NonNull<u8>, offset: u16) -> Self {
+        // SAFETY: the caller promises that the object reaches further.
+        let start = unsafe { object.add(usize::from(offset)) };
+        // SAFETY: the caller promises the same.
+        unsafe { Self::new(start) }
+    }
+
+    /// Hands the object to a caller, of which it is the word `offset` bytes inside.
+    #[inline(always)]
+    pub const fn start(self, offset: u16) -> NonNull<u8> {
+        let start = self.into_raw().as_ptr().wrapping_sub(offset as usize);
+        // SAFETY: the object starts there, and not at 0.
+        unsafe { NonNull::new_unchecked(start) }
+    }
+
     /// Hands it to a caller, who owns it from now on.
     #[inline(always)]
     pub const fn into_raw(self) -> NonNull<u8> {
@@ -148,7 +169,7 @@ impl Magazine {
         }
     }
 
-    /// Makes it a magazine without slots: empty and full.
+    /// Makes it a magazine without slots: empty and full. What it lists is forgotten.
     pub(super) fn detach(&self) {
         let none = (&raw const NONE).expose_provenance() as u64;
         (&raw const NEVER).expose_provenance();
@@ -210,6 +231,42 @@ impl Magazine {
         Ok(())
     }
 
+    /// Passes up to `most` blocks off the top to `sink`, up to the first whose mark is wrong. Not counted
+    /// as handed out. `sink` does not use the magazine.
+    #[inline]
+    pub fn pop_run(&self, most: usize, mut sink: impl FnMut(Block)) {
+        let mut top = self.top.get();
+        for _ in 0..most {
+            let slot = slot_at(top - 8);
+            // SAFETY: as in `pop`.
+            let block = unsafe { slot.read() };
+            // SAFETY: as in `pop`.
+            if unsafe { block.read() } != slot.addr() as u64 {
+                break;
+            }
+            top -= 8;
+            // SAFETY: a slot holds no null.
+            sink(Block(unsafe { NonNull::new_unchecked(block) }));
+        }
+        self.top.set(top);
+    }
+
+    /// Puts `blocks` on top, as many as there is room for; takes no more from the iterator, which does
+    /// not use the magazine.
+    #[inline]
+    pub fn push_run(&self, blocks: &mut impl Iterator<Item = Block>) {
+        let mut top = self.top.get();
+        while !top.is_multiple_of(SLOTS_BYTES as u64)
+            && let Some(block) = blocks.next()
+        {
+            block.set_word(top);
+            // SAFETY: as in `push`.
+            unsafe { slot_at(top).write(block.0.as_ptr()) };
+            top += 8;
+        }
+        self.top.set(top);
+    }
+
     /// What stands on top, which is taken if it is right. Not counted as handed out.
     pub fn top(&self) -> Top {
         let slot = slot_at(self.top.get() - 8);
@@ -233,9 +290,14 @@ impl Magazine {
         self.pops.set(pops + 1);
     }
 
-    /// Takes back [`count_pop`](Self::count_pop).
-    pub fn uncount_pop(&self) {
-        self.pops.set(self.pops.get() - 1);
+    /// Counts as many more that were handed out past it.
+    pub fn count_pops(&self, pops: u64) {
+        self.pops.set(self.pops.get() + pops);
+    }
+
+    /// Takes back as many that were counted.
+    pub fn uncount_pops(&self, pops: u64) {
+        self.pops.set(self.pops.get() - pops);
     }
 
     /// How many blocks it had handed out at about this moment. For any context.
@@ -243,12 +305,18 @@ impl Magazine {
         self.pops.peek()
     }
 
+    /// Whether it had slots at about this moment. For any context.
+    pub fn peek_is_attached(&self) -> bool {
+        let top = self.top.peek();
+        top != 0 && top != (&raw const NONE).addr() as u64 + SLOTS_BYTES as u64
+    }
+
     /// How many blocks it held at about this moment, where it has slots for `capacity`. For any context.
     pub fn peek_len(&self, capacity: u16) -> u16 {
-        let top = self.top.peek();
-        if top == (&raw const NONE).addr() as u64 + SLOTS_BYTES as u64 || top == 0 {
+        if !self.peek_is_attached() {
             return 0;
         }
+        let top = self.top.peek();
         let room = top.next_multiple_of(SLOTS_BYTES as u64) - top;
         #[expect(clippy::cast_possible_truncation, reason = "at most 31")]
         let room = (room / 8) as u16;

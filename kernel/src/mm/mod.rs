@@ -34,7 +34,7 @@
 //!
 //! # Order of locks
 //!
-//! 1. the lock under which a static [`Cache`](slab::Cache) is created, then that of the list of caches
+//! 1. the lock under which a [`Cache`](slab::Cache) is created
 //! 2. a cache's slabs, one cache at a time
 //! 3. a zone, one zone at a time
 //!

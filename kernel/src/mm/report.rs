@@ -28,7 +28,7 @@ pub fn meminfo(frames: &Frames<'_>, slab: &SlabAllocator<'_>) -> Meminfo {
         allocation_failures: frames.failures().total(),
         ..Meminfo::default()
     };
-    for cache in slab.caches().map(|cache| cache.statistics()) {
+    for cache in slab.statistics() {
         info.slab_bytes += cache.held_bytes();
         info.slab_live_bytes += cache.live_bytes();
     }
@@ -66,8 +66,7 @@ pub fn zoneinfo(frames: &Frames<'_>, rows: &mut Rows<'_>) {
 
 /// Caches that hold memory.
 pub fn slabinfo(slab: &SlabAllocator<'_>, rows: &mut Rows<'_>) {
-    let caches = slab.caches().map(|cache| cache.statistics());
-    for cache in caches.filter(|cache| cache.slabs > 0) {
+    for cache in slab.statistics().filter(|cache| cache.slabs > 0) {
         let events = &cache.events;
         let frees = cache.allocations.saturating_sub(cache.live_objects.into());
         rows(&Record::Cache(Cache {
@@ -113,7 +112,7 @@ pub fn vmstat(frames: &Frames<'_>, slab: &SlabAllocator<'_>, rows: &mut Rows<'_>
         .map(|zone| u64::from(zone.claimed_pageblocks));
     counter("alloc_failures", frames.failures().total());
     counter("pageblocks_claimed", claimed.sum());
-    let caches = || slab.caches().map(|cache| cache.statistics());
+    let caches = || slab.statistics();
     counter(
         "slab_allocations",
         caches().map(|cache| cache.allocations).sum(),

@@ -26,8 +26,8 @@ struct InUse {
 impl InUse {
     fn now(frames: &Frames<'_>) -> Self {
         let mut objects = [0; MAX_CACHES];
-        for (cache, live) in SLAB.caches().zip(&mut objects) {
-            *live = cache.statistics().live_objects;
+        for cache in SLAB.statistics() {
+            objects[cache.number] = cache.live_objects;
         }
         let used = frames.managed_frames().saturating_sub(frames.free_frames());
         Self {
@@ -60,10 +60,10 @@ pub(super) fn rows(frames: &Frames<'_>, rows: &mut Rows<'_>) {
         start_slab_frames: start.slab_frames,
         end_slab_frames: end.slab_frames,
     }));
-    let counts = start.objects.into_iter().zip(end.objects);
-    for (cache, (start_objects, end_objects)) in SLAB.caches().zip(counts) {
+    for cache in SLAB.statistics() {
+        let start_objects = start.objects[cache.number];
+        let end_objects = end.objects[cache.number];
         if start_objects != end_objects {
-            let cache = cache.statistics();
             rows(&Record::Leak(Leak {
                 name: cache.name,
                 object_bytes: cache.object_bytes.into(),

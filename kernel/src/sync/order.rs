@@ -27,8 +27,6 @@ pub enum Rank {
     DmaPool,
     /// A cache comes into being once.
     CacheBirth,
-    /// Which caches there are.
-    Caches,
     /// A cache's slabs.
     Slabs,
     /// A zone's free frames.

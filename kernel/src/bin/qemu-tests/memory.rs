@@ -13,7 +13,7 @@ use kernel::{
         frames,
         gfp::Gfp,
         kmalloc::{kfree, kmalloc, krealloc, ksize},
-        slab::Cache,
+        slab::{Cache, ConstructedCache, DestroyError, TypedCache},
     },
     vm::{
         descriptor::{Attributes, Level},
@@ -29,6 +29,7 @@ crate::table::tests! {
     a_reallocated_object_keeps_its_contents,
     zeroed_memory_is_zero,
     a_cache_hands_out_aligned_objects,
+    typed_caches_construct_once_and_end_when_they_are_empty,
     frames_of_every_order_are_aligned_and_come_back,
     dma_memory_is_within_reach,
     a_vmalloc_area_is_one_range_of_scattered_frames,
@@ -118,6 +119,44 @@ fn a_cache_hands_out_aligned_objects() {
         assert!(object.addr().get().is_multiple_of(64));
         // SAFETY: came from this cache, freed once.
         unsafe { CACHE.free(object) };
+    }
+}
+
+fn typed_caches_construct_once_and_end_when_they_are_empty() {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    struct Table([u64; 30]);
+    impl Default for Table {
+        fn default() -> Self {
+            Self([MADE.fetch_add(1, Ordering::Relaxed); 30])
+        }
+    }
+    static TABLES: ConstructedCache<Table> = ConstructedCache::new("test-tables");
+    for round in 0..1000 {
+        let mut table = TABLES.take(Gfp::KERNEL).expect("memory");
+        assert_eq!(table.0[29], round, "constructed once, and as it was left");
+        table.0[29] += 1;
+    }
+    assert_eq!(MADE.load(Ordering::Relaxed), 1);
+
+    let mut strings = TypedCache::<String>::new("test-strings");
+    let boxes: Vec<_> = (0..100)
+        .map(|number| strings.alloc(Gfp::KERNEL, || alloc::format!("{number}")))
+        .collect();
+    assert!(boxes.iter().flatten().map(|text| text.len()).sum::<usize>() == 190);
+    drop(boxes);
+    core::mem::forget(strings.alloc(Gfp::KERNEL, String::new));
+    let live = DestroyError::LiveObjects {
+        cache: "test-strings",
+        objects: 1,
+    };
+    assert_eq!(strings.destroy(), Err(live));
+    for _ in 0..200 {
+        let brief = TypedCache::<[u8; 100]>::new("test-brief");
+        drop(
+            brief
+                .alloc(Gfp::KERNEL, || [0; 100])
+                .expect("a place for the cache"),
+        );
     }
 }
 

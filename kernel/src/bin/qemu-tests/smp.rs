@@ -12,6 +12,7 @@ use kernel::{
     mm::{
         gfp::Gfp,
         kmalloc::{kfree, kmalloc},
+        slab::{SLAB, TypedCache},
     },
     smp::{self, CallError, StartError},
     sync::{
@@ -33,6 +34,7 @@ crate::table::tests! {
     a_request_reaches_an_idle_core if one_core,
     cores_log_at_once_and_nothing_mixes if one_core,
     cores_allocate_at_once_and_free_each_other_s_objects if one_core,
+    shrinking_empties_the_lists_of_idle_cores if one_core,
 }
 
 pub(crate) fn one_core() -> Option<&'static str> {
@@ -201,4 +203,24 @@ fn cores_allocate_at_once_and_free_each_other_s_objects() {
         // SAFETY: the last object of a core, which nobody took.
         unsafe { kfree(object) };
     }
+}
+
+fn shrinking_empties_the_lists_of_idle_cores() {
+    static CACHE: TypedCache<[u64; 20]> = TypedCache::new("test-idle");
+    on_every_core(|| {
+        // Dropped at once: the core keeps the objects listed.
+        drop([(); 20].map(|()| CACHE.alloc(Gfp::KERNEL, || [1; 20]).expect("memory")));
+    });
+    let slabs = || {
+        let cache = CACHE.handle().expect("it was used");
+        cache.statistics().slabs
+    };
+    assert!(slabs() > 0);
+    SLAB.shrink();
+    let deadline = timer::ticks() + timer::frequency_hz() * 5;
+    while slabs() > 0 {
+        assert!(timer::ticks() < deadline, "somebody keeps its objects");
+        cpu::yield_now();
+    }
+    assert_eq!(SLAB.validate(), Ok(()));
 }

@@ -1,91 +1,33 @@
-//! The allocator of all caches: fast paths, refill and relief, and the checks between.
-#![allow(
-    unsafe_code,
-    reason = "goes from an object to the word in it that the allocator uses"
-)]
+//! The allocator of all caches: fast paths, refill and relief.
 
+use super::context::{Context, Taken};
 use super::link::Link;
-use super::registry::{self, Description, MAX_CACHES};
-use super::slabs::{Broken, Context, Slabs};
-use crate::mm::addr::VirtAddr;
+use super::misuse::{Misuse, MisuseKind, die};
+use super::registry::{self, MAX_CACHES, Slot};
+use super::slabs::{Broken, Slabs};
+use crate::mm::addr::{Order, Pfn, VirtAddr};
 use crate::mm::frame::CacheId;
 use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
 use crate::mm::local::{Local, Locals};
 use crate::mm::magazine::{Block, Magazine, Top};
 use crate::mm::warnings::Warnings;
-use crate::sync::{SpinLock, SpinLockGuard, irq};
-use core::{fmt, ptr::NonNull};
+use crate::sync::SpinLock;
+use core::{ptr::NonNull, sync::atomic::AtomicU64};
 use spin::Once;
 
 /// Whether a wrong free is looked for at once.
-const HARDENED: bool = cfg!(feature = "hardened");
-
-/// What was wrong with a free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MisuseKind {
-    /// The object is free already.
-    DoubleFree,
-    /// It was free and does not look so any more: freed twice, or written to after it was freed.
-    DoubleFreeOrOverwritten,
-    /// No object of this cache that was ever handed out starts at the address.
-    InvalidFree,
-}
-
-/// A wrong free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misuse {
-    /// The cache's name, or what else was asked to free it.
-    pub cache: &'static str,
-    /// What was wrong.
-    pub kind: MisuseKind,
-    /// The address.
-    pub address: VirtAddr,
-}
-
-impl fmt::Display for Misuse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cache, address, .. } = self;
-        match self.kind {
-            MisuseKind::DoubleFree => write!(f, "slab {cache}: double free of {address:#x}"),
-            MisuseKind::DoubleFreeOrOverwritten => write!(
-                f,
-                "slab {cache}: double free of {address:#x}, or a write to it while it was free"
-            ),
-            MisuseKind::InvalidFree => write!(
-                f,
-                "slab {cache}: invalid free of {address:#x}, where none of its objects starts"
-            ),
-        }
-    }
-}
-
-/// A broken invariant, found by [`SlabAllocator::validate`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlabViolation {
-    /// The cache's name.
-    pub cache: &'static str,
-    /// The invariant's number in `slab::slabs`; 0 for the magazines and the depot.
-    pub invariant: u8,
-    /// Where it was found broken.
-    pub address: VirtAddr,
-}
+pub(super) const HARDENED: bool = cfg!(feature = "hardened");
 
 /// All slab caches over one frame allocator.
 #[derive(Debug)]
 pub struct SlabAllocator<'f> {
     pub(crate) frames: Once<&'f Frames<'f>>,
     pub(super) locals: Locals,
-    pub(super) caches: [Slot; MAX_CACHES],
-    pub(super) created: SpinLock<usize>,
+    pub(super) caches: [SpinLock<Slot>; MAX_CACHES],
+    /// Raised when all contexts shall give back what their magazines hold.
+    pub(super) drains: AtomicU64,
     pub(in crate::mm) warnings: Warnings,
-}
-
-/// What the cores share of a cache.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) description: Once<Description>,
-    pub(super) slabs: SpinLock<Slabs>,
 }
 
 impl<'f> SlabAllocator<'f> {
@@ -113,7 +55,7 @@ impl<'f> SlabAllocator<'f> {
         self.locals.here()
     }
 
-    /// Takes an object of `cache`; `None` if there is no memory.
+    /// Takes an object of `cache`, which has no constructor; `None` if there is no memory.
     #[inline(always)]
     pub(crate) fn alloc_object(&self, cache: CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
         match self.local().magazine(cache.0).pop() {
@@ -148,301 +90,217 @@ impl<'f> SlabAllocator<'f> {
     /// Takes an object, where the magazine had none; it had handed out `pops`.
     #[inline(never)]
     pub(crate) fn alloc_slowly(&self, cache: CacheId, gfp: Gfp, pops: u64) -> Option<NonNull<u8>> {
-        let context = self.context(cache)?;
-        let local = self.local();
-        let magazine = local.magazine(cache.0);
+        let frames = *self.frames.get()?;
+        self.follow_drains(frames);
+        let magazine = self.local().magazine(cache.0);
         // Counted before the rest, in which others of this context may be counted.
         magazine.count_pop(pops);
-        let block = self.take(&context, cache, magazine, gfp);
-        if block.is_none() {
-            magazine.uncount_pop();
-            self.slot(cache).slabs.lock().events.failures += 1;
+        let taken = self.take(frames, cache, magazine, gfp);
+        if taken.is_none() {
+            magazine.uncount_pops(1);
         }
-        block.map(|block| context.object_of(block))
+        taken.map(Taken::hand_out)
     }
 
     /// Takes an object for the caller, and others for the magazine.
     fn take(
         &self,
-        context: &Context<'_, 'f>,
+        frames: &'f Frames<'f>,
         cache: CacheId,
         magazine: &Magazine,
         gfp: Gfp,
-    ) -> Option<Block> {
+    ) -> Option<Taken> {
+        let mut slot = self.slot(cache).lock();
+        let (context, slabs) = slot.open(frames)?;
         match magazine.top() {
-            Top::Block(block) => return Some(block),
-            Top::Broken(address) => self.die(cache, address),
+            Top::Block(block) => return Some(context.taken(block, false)),
+            Top::Broken(address) => context.die(Broken(address)),
             Top::Empty => {}
         }
         self.local().attach(cache.0, context.geometry.limit());
-        let mut slabs = self.slot(cache).slabs.lock();
         slabs.events.misses += 1;
         let batch = context.geometry.batch;
-        if let Some(block) = self.refill(context, cache, magazine, &mut slabs, batch) {
-            return Some(block);
+        if let Some(taken) = refill(&context, slabs, magazine, batch) {
+            return Some(taken);
         }
-        drop(slabs);
-        let order = context.geometry.order;
-        // Whoever asked for an object says that there is none.
-        let zones = Gfp::DMA.union(Gfp::DMA32);
-        let flags = gfp.difference(zones | Gfp::ZERO) | self.describe(cache).zone | Gfp::NOWARN;
-        let mut head = context.frames.alloc(order, flags);
-        if head.is_err() && gfp.contains(Gfp::DIRECT_RECLAIM) && self.shrink() > 0 {
-            head = context.frames.alloc(order, flags);
-        }
-        let mut slabs = self.slot(cache).slabs.lock();
-        if let Ok(head) = head {
-            slabs.add(context, head);
+        let block = (context.geometry.order, context.zone);
+        drop(slot);
+        let head = self.block_for_slab(frames, block, gfp);
+        let mut slot = self.slot(cache).lock();
+        let (context, slabs) = slot.open(frames)?;
+        if let Some(head) = head {
+            slabs.add(&context, head);
         }
         // Without a new slab, others may have given something back meanwhile. Half a batch, since this
         // call has taken long already.
-        let batch = context.geometry.batch.div_ceil(2);
-        self.refill(context, cache, magazine, &mut slabs, batch)
+        let taken = refill(&context, slabs, magazine, batch.div_ceil(2));
+        slabs.events.failures += u64::from(taken.is_none());
+        taken
     }
 
-    /// Takes a batch from the depot or the slabs: one object for the caller, the others into `magazine`.
-    fn refill(
+    /// Takes a block for a slab: its order, and the zone that it comes from. No lock is held.
+    pub(super) fn block_for_slab(
         &self,
-        context: &Context<'_, 'f>,
-        cache: CacheId,
-        magazine: &Magazine,
-        slabs: &mut SpinLockGuard<'_, Slabs>,
-        batch: u16,
-    ) -> Option<Block> {
-        match slabs.depot.empty_into(magazine) {
-            Ok(Some(block)) => return Some(block),
-            Ok(None) => {}
-            Err(Broken(address)) => self.die(cache, address),
+        frames: &Frames<'_>,
+        (order, zone): (Order, Gfp),
+        gfp: Gfp,
+    ) -> Option<Pfn> {
+        // Whoever asked for an object says that there is none.
+        let zones = Gfp::DMA.union(Gfp::DMA32);
+        let flags = gfp.difference(zones | Gfp::ZERO) | zone | Gfp::NOWARN;
+        let mut head = frames.alloc(order, flags);
+        if head.is_err() && gfp.contains(Gfp::DIRECT_RECLAIM) && self.shrink() > 0 {
+            head = frames.alloc(order, flags);
         }
-        let mut first = None;
-        let most = if magazine.is_attached() { batch } else { 1 };
-        let taken = slabs.take(context, most, |block| match first {
-            None => first = Some(block),
-            Some(_) => {
-                let refused = magazine.push(block);
-                debug_assert!(refused.is_ok(), "an empty magazine has room for a batch");
-            }
-        });
-        if let Err(Broken(address)) = taken {
-            self.die(cache, address);
-        }
-        first
+        head.ok()
     }
 
     /// Takes back what the fast path did not: the magazine has no room, or, in the hardened tier, to look
     /// whether it may. The block comes first, since it is in the first register already.
     #[inline(never)]
     pub(crate) fn free_slowly(block: Block, slab: &Self, cache: CacheId) {
-        let Some(context) = slab.context(cache) else {
-            slab.report(cache, MisuseKind::InvalidFree, block.address());
+        slab.free_with(cache, block, |_, block| block);
+    }
+
+    /// Takes back an object of `cache` that the caller gives up by its start.
+    pub(crate) fn free_by_start(&self, cache: CacheId, block: Block) {
+        self.free_with(cache, block, |context, block| context.given_up(block));
+    }
+
+    fn free_with(
+        &self,
+        cache: CacheId,
+        block: Block,
+        marked: impl FnOnce(&Context<'_, '_>, Block) -> Block,
+    ) {
+        let Some(frames) = self.frames.get() else {
+            die_of_no_cache(&block);
         };
+        self.follow_drains(frames);
+        let mut slot = self.slot(cache).lock();
+        let Some((context, slabs)) = slot.open(frames) else {
+            die_of_no_cache(&block);
+        };
+        let block = marked(&context, block);
         if HARDENED {
-            slab.check_freed(&context, cache, &block);
+            self.check_freed(&context, slabs, cache, &block);
         }
-        let local = slab.local();
+        let local = self.local();
         local.attach(cache.0, context.geometry.limit());
         let magazine = local.magazine(cache.0);
         if let Err(block) = magazine.push(block) {
-            slab.relieve(&context, cache, magazine, block);
+            relieve(&context, slabs, magazine, block);
         }
-    }
-
-    /// Makes room in a magazine that is full, and takes `block` back.
-    fn relieve(
-        &self,
-        context: &Context<'_, 'f>,
-        cache: CacheId,
-        magazine: &Magazine,
-        block: Block,
-    ) {
-        let mut slabs = self.slot(cache).slabs.lock();
-        slabs.events.overflows += 1;
-        let relieved = if !magazine.is_attached() {
-            Ok(())
-        } else if slabs.depot.has_room() {
-            slabs.depot.fill_from(magazine, context.geometry.half())
-        } else {
-            Self::give_back(context, magazine, &mut slabs, context.geometry.batch)
-        };
-        let given = match (relieved, magazine.push(block)) {
-            (Ok(()), Err(block)) => slabs.give(context, core::iter::once(Ok(block))),
-            (relieved, _) => relieved,
-        };
-        if let Err(Broken(address)) = given {
-            self.die(cache, address);
-        }
-    }
-
-    /// Moves up to `most` objects from `magazine` to the slabs.
-    fn give_back(
-        context: &Context<'_, 'f>,
-        magazine: &Magazine,
-        slabs: &mut Slabs,
-        most: u16,
-    ) -> Result<(), Broken> {
-        let blocks = core::iter::from_fn(|| match magazine.top() {
-            Top::Block(block) => Some(Ok(block)),
-            Top::Empty => None,
-            Top::Broken(address) => Some(Err(Broken(address))),
-        });
-        slabs.give(context, blocks.take(usize::from(most)))
-    }
-
-    /// Gives back what this core's magazines, the depots and the slabs hold and nobody uses; returns how
-    /// many slabs that freed. Other cores' magazines keep what they have.
-    pub fn shrink(&self) -> u32 {
-        self.ids().map(|cache| self.shrink_cache(cache)).sum()
-    }
-
-    pub(super) fn shrink_cache(&self, cache: CacheId) -> u32 {
-        // The interrupt context's magazines are ours while interrupts are masked.
-        let irq = irq::mask();
-        let Some(context) = self.context(cache) else {
-            return 0;
-        };
-        let mut slabs = self.slot(cache).slabs.lock();
-        let before = slabs.slabs();
-        let mut emptied = Ok(());
-        for local in self.locals.of_this_core(irq.proof()) {
-            let magazine = local.magazine(cache.0);
-            let most = context.geometry.limit();
-            emptied = emptied.and_then(|()| Self::give_back(&context, magazine, &mut slabs, most));
-        }
-        while let Some(block) = slabs.depot.take(context.geometry.half()) {
-            emptied = emptied.and_then(|()| slabs.give(&context, core::iter::once(Ok(block))));
-        }
-        if let Err(Broken(address)) = emptied {
-            self.die(cache, address);
-        }
-        slabs.shrink(&context);
-        before.saturating_sub(slabs.slabs())
-    }
-
-    /// Checks every cache: this core's magazines, the depot, and all slabs. No other core may allocate
-    /// meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// The first invariant found broken.
-    pub fn validate(&self) -> Result<(), SlabViolation> {
-        for cache in self.ids() {
-            let irq = irq::mask();
-            let Some(context) = self.context(cache) else {
-                continue;
-            };
-            let broken = |invariant, address| SlabViolation {
-                cache: self.describe(cache).name,
-                invariant,
-                address,
-            };
-            let is_ours = |mark: u64| context.find(context.start_of(mark)).is_some();
-            for local in self.locals.of_this_core(irq.proof()) {
-                let mut blocks = local.magazine(cache.0).blocks();
-                if let Some((at, _)) = blocks.find(|&(at, right)| !right || !is_ours(at)) {
-                    return Err(broken(0, VirtAddr::new(at)));
-                }
-            }
-            let slabs = self.slot(cache).slabs.lock();
-            let in_depot =
-                |block: &&Block| Link::get(block) != Some(Link::Depot) || !is_ours(block.address());
-            if let Some(block) = slabs.depot.blocks().find(in_depot) {
-                return Err(broken(0, VirtAddr::new(block.address())));
-            }
-            slabs.validate(&context).map_err(|(n, at)| broken(n, at))?;
-        }
-        Ok(())
-    }
-
-    /// Bytes that a caller may use of each object of `cache`.
-    pub(crate) fn object_bytes(&self, cache: CacheId) -> usize {
-        usize::from(self.describe(cache).geometry.usable_bytes())
-    }
-
-    #[inline]
-    pub(super) fn slot(&self, cache: CacheId) -> &Slot {
-        &self.caches[usize::from(cache.0)]
-    }
-
-    pub(super) fn describe(&self, cache: CacheId) -> &Description {
-        let description = self.slot(cache).description.get();
-        description.expect("a cache is described before anybody has its number")
-    }
-
-    pub(super) fn context(&self, cache: CacheId) -> Option<Context<'_, 'f>> {
-        let description = self.describe(cache);
-        Some(Context {
-            frames: *self.frames.get()?,
-            geometry: &description.geometry,
-            shape: description.shape,
-        })
-    }
-
-    /// The object at `block` of `cache`, by the word that the allocator uses.
-    pub(crate) fn by_mark(&self, cache: CacheId, block: Block) -> Block {
-        let offset = usize::from(self.describe(cache).geometry.mark_offset);
-        let object = block.into_raw();
-        // SAFETY: inside the object, for the caller gives up one of this cache.
-        let mark = unsafe { object.add(offset) };
-        // SAFETY: as above.
-        unsafe { Block::new(mark) }
     }
 
     /// Ends here if `block` cannot be freed.
-    fn check_freed(&self, context: &Context<'_, '_>, cache: CacheId, block: &Block) {
+    pub(super) fn check_freed(
+        &self,
+        context: &Context<'_, '_>,
+        slabs: &Slabs,
+        cache: CacheId,
+        block: &Block,
+    ) {
         let (mark, word) = (block.address(), block.word());
         if context.find(context.start_of(mark)).is_none() {
-            self.report(cache, MisuseKind::InvalidFree, mark);
+            context.report(MisuseKind::InvalidFree, mark);
         }
         let is_free = match Link::of(word, mark) {
-            Some(Link::Depot) => {
-                let slabs = self.slot(cache).slabs.lock();
-                slabs.depot.blocks().any(|block| block.address() == mark)
-            }
-            Some(Link::Slab(_)) => {
-                let _slabs = self.slot(cache).slabs.lock();
-                Slabs::lists(context, mark)
-            }
+            Some(Link::Depot) => slabs.depot.blocks().any(|block| block.address() == mark),
+            Some(Link::Slab(_)) => Slabs::lists(context, mark),
             None => self
                 .locals
                 .all()
                 .any(|local| local.lists(cache.0, word, mark)),
         };
         if is_free {
-            self.report(cache, MisuseKind::DoubleFree, mark);
+            context.report(MisuseKind::DoubleFree, mark);
         }
     }
 
-    /// Ends with what was wrong with the object that came off a list.
-    #[cold]
-    #[inline(never)]
-    fn die(&self, cache: CacheId, mark: u64) -> ! {
-        let context = self.context(cache);
-        let found = context.and_then(|context| context.find(context.start_of(mark)));
-        let kind = match found {
-            Some(_) => MisuseKind::DoubleFreeOrOverwritten,
-            None => MisuseKind::InvalidFree,
-        };
-        self.report(cache, kind, mark)
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(super) fn report(&self, cache: CacheId, kind: MisuseKind, mark: u64) -> ! {
-        let Description { name, geometry, .. } = self.describe(cache);
-        let address = VirtAddr::new(mark.wrapping_sub(u64::from(geometry.mark_offset)));
-        die(&Misuse {
-            cache: name,
-            kind,
-            address,
-        })
+    /// What all cores share of `cache`.
+    #[inline]
+    pub(super) fn slot(&self, cache: CacheId) -> &SpinLock<Slot> {
+        &self.caches[usize::from(cache.0)]
     }
 }
 
-/// A wrong free is a kernel bug.
+/// Takes a batch from the depot or the slabs: one object for the caller, the others into `magazine`.
+fn refill(
+    context: &Context<'_, '_>,
+    slabs: &mut Slabs,
+    magazine: &Magazine,
+    batch: u16,
+) -> Option<Taken> {
+    match slabs.depot.empty_into(magazine, context.geometry.half()) {
+        Ok(Some(block)) => return Some(context.taken(block, false)),
+        Ok(None) => {}
+        Err(broken) => context.die(broken),
+    }
+    let mut first = None;
+    let most = if magazine.is_attached() { batch } else { 1 };
+    let taken = slabs.take(context, most, |block, fresh| match first {
+        None => first = Some(context.taken(block, fresh)),
+        Some(_) => {
+            let refused = magazine.push(block);
+            debug_assert!(refused.is_ok(), "an empty magazine has room for a batch");
+        }
+    });
+    if let Err(broken) = taken {
+        context.die(broken);
+    }
+    first
+}
+
+/// Makes room in a magazine that is full, and takes `block` back.
+fn relieve(context: &Context<'_, '_>, slabs: &mut Slabs, magazine: &Magazine, block: Block) {
+    slabs.events.overflows += 1;
+    let relieved = if !magazine.is_attached() {
+        Ok(())
+    } else if slabs.depot.has_room(context.geometry.half()) {
+        slabs
+            .depot
+            .fill(context.geometry.half(), blocks_of(magazine))
+    } else {
+        give_back(context, magazine, slabs, context.geometry.batch)
+    };
+    let given = match (relieved, magazine.push(block)) {
+        (Ok(()), Err(block)) => slabs.give(context, core::iter::once(Ok(block))),
+        (relieved, _) => relieved,
+    };
+    if let Err(broken) = given {
+        context.die(broken);
+    }
+}
+
+/// Moves up to `most` objects from `magazine` to the slabs.
+pub(super) fn give_back(
+    context: &Context<'_, '_>,
+    magazine: &Magazine,
+    slabs: &mut Slabs,
+    most: u16,
+) -> Result<(), Broken> {
+    slabs.give(context, blocks_of(magazine).take(usize::from(most)))
+}
+
+/// Takes the blocks of `magazine`, one by one.
+fn blocks_of(magazine: &Magazine) -> impl Iterator<Item = Result<Block, Broken>> {
+    core::iter::from_fn(|| match magazine.top() {
+        Top::Block(block) => Some(Ok(block)),
+        Top::Empty => None,
+        Top::Broken(address) => Some(Err(Broken(address))),
+    })
+}
+
+/// Ends because `block` is freed to a cache that does not exist, or before there is memory.
 #[cold]
 #[inline(never)]
-pub(crate) fn die(misuse: &Misuse) -> ! {
-    panic!("{misuse}");
+fn die_of_no_cache(block: &Block) -> ! {
+    die(&Misuse {
+        cache: "kmalloc",
+        kind: MisuseKind::InvalidFree,
+        address: VirtAddr::new(block.address()),
+    })
 }
 
 impl Default for SlabAllocator<'_> {

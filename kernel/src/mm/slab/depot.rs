@@ -7,93 +7,92 @@
 //!
 //! # Invariants
 //!
-//! 1. Batches below `filled` have an object in each of their first `batch` places, the others in none.
+//! 1. The places below `filled` have an object each, the others none.
 //! 2. The first word of each object says so ([`Link::Depot`]).
 
 use super::link::Link;
 use super::slabs::Broken;
-use crate::mm::magazine::{Block, CAPACITY, Magazine, Top};
+use crate::mm::magazine::{Block, CAPACITY, Magazine};
 
 /// Most batches.
 const BATCHES: usize = 4;
 /// Most objects of a batch: half a magazine.
 const LARGEST_BATCH: usize = CAPACITY as usize / 2;
 
-/// Batches of objects that are no core's.
+/// Objects that are no core's.
 #[derive(Debug)]
 pub(super) struct Depot {
-    batches: [[Option<Block>; LARGEST_BATCH]; BATCHES],
+    objects: [Option<Block>; BATCHES * LARGEST_BATCH],
     filled: usize,
 }
 
 impl Depot {
     pub(super) const fn new() -> Self {
         Self {
-            batches: [const { [const { None }; LARGEST_BATCH] }; BATCHES],
+            objects: [const { None }; BATCHES * LARGEST_BATCH],
             filled: 0,
         }
     }
 
     /// Whether it takes another batch.
-    pub(super) const fn has_room(&self) -> bool {
-        self.filled < BATCHES
+    pub(super) fn has_room(&self, batch: u16) -> bool {
+        self.filled + usize::from(batch) <= BATCHES * usize::from(batch)
     }
 
-    /// Objects in it, where a batch has `batch`.
-    pub(super) fn len(&self, batch: u16) -> u32 {
-        u32::from(batch) * u32::try_from(self.filled).expect("at most four")
+    /// Objects in it.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.filled).expect("at most four batches")
     }
 
-    /// Takes a batch off `magazine`, which holds as many at least. There is room.
-    pub(super) fn fill_from(&mut self, magazine: &Magazine, batch: u16) -> Result<(), Broken> {
-        for place in &mut self.batches[self.filled][..usize::from(batch)] {
-            match magazine.top() {
-                Top::Block(block) => {
-                    Link::Depot.put(&block);
-                    *place = Some(block);
-                }
-                Top::Empty => unreachable!("a magazine that is full has half its objects"),
-                Top::Broken(address) => return Err(Broken(address)),
-            }
+    /// Takes `batch` of `blocks`, which are as many at least. There is room.
+    pub(super) fn fill(
+        &mut self,
+        batch: u16,
+        blocks: impl Iterator<Item = Result<Block, Broken>>,
+    ) -> Result<(), Broken> {
+        for block in blocks.take(usize::from(batch)) {
+            let block = block?;
+            Link::Depot.put(&block);
+            self.objects[self.filled] = Some(block);
+            self.filled += 1;
         }
-        self.filled += 1;
         Ok(())
     }
 
-    /// Puts a batch into `magazine`, which is empty, but for one object, which it returns; `None` if
-    /// there is no batch.
-    pub(super) fn empty_into(&mut self, magazine: &Magazine) -> Result<Option<Block>, Broken> {
-        let Some(last) = self.filled.checked_sub(1) else {
-            return Ok(None);
-        };
-        self.filled = last;
-        let mut first = None;
-        for block in self.batches[last].iter_mut().map_while(Option::take) {
-            if Link::get(&block) != Some(Link::Depot) {
-                return Err(Broken(block.address()));
-            }
-            if let Some(other) = first.replace(block)
-                && magazine.push(other).is_err()
-            {
+    /// Puts up to `batch` objects into `magazine`, which is empty, but for one, which it returns; `None`
+    /// if there is none.
+    pub(super) fn empty_into(
+        &mut self,
+        magazine: &Magazine,
+        batch: u16,
+    ) -> Result<Option<Block>, Broken> {
+        let first = self.take().transpose()?;
+        let rest = if first.is_some() { batch - 1 } else { 0 };
+        for _ in 0..rest {
+            let Some(block) = self.take() else {
+                break;
+            };
+            if magazine.push(block?).is_err() {
                 unreachable!("an empty magazine has room for half of what it holds");
             }
         }
         Ok(first)
     }
 
-    /// Takes any object.
-    pub(super) fn take(&mut self, batch: u16) -> Option<Block> {
+    /// Takes an object.
+    pub(super) fn take(&mut self) -> Option<Result<Block, Broken>> {
         let last = self.filled.checked_sub(1)?;
-        let places = &mut self.batches[last][..usize::from(batch)];
-        let block = places.iter_mut().rev().find_map(Option::take);
-        if places.iter().all(Option::is_none) {
-            self.filled = last;
-        }
-        block
+        let block = self.objects[last].take()?;
+        self.filled = last;
+        Some(if Link::get(&block) == Some(Link::Depot) {
+            Ok(block)
+        } else {
+            Err(Broken(block.address()))
+        })
     }
 
     /// Its objects.
     pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
-        self.batches.iter().flatten().flatten()
+        self.objects.iter().flatten()
     }
 }

@@ -4,30 +4,22 @@
     reason = "takes objects back from callers, who promise that they are theirs"
 )]
 
-use super::cache::{Misuse, MisuseKind, SlabAllocator, die};
+use super::cache::SlabAllocator;
+use super::drain::DestroyError;
 use super::geometry::Geometry;
-use super::registry::Description;
-use super::slabs::CacheEvents;
-use crate::mm::addr::{Order, VirtAddr};
-use crate::mm::call_sites::{self, Call};
+use super::slabs::{CacheEvents, Slabs};
+use crate::mm::addr::Order;
 use crate::mm::frame::CacheId;
-use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
 use crate::mm::kmalloc::AllocError;
 use crate::mm::magazine::Block;
-use crate::sync::{Rank, SpinLock};
-use core::{
-    alloc::Layout,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicU8,
-        Ordering::{Acquire, Release},
-    },
-};
+use core::ptr::NonNull;
 
 /// A cache's figures at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheStatistics {
+    /// Its number, below [`MAX_CACHES`](super::MAX_CACHES).
+    pub number: usize,
     /// Its name.
     pub name: &'static str,
     /// Bytes from one object to the next.
@@ -63,20 +55,25 @@ impl CacheStatistics {
     }
 }
 
-/// A cache; copies are the same cache. It lasts as long as its allocator.
+/// A cache; copies are the same cache. It lasts until it is [destroyed](Self::destroy).
 #[derive(Clone, Copy, Debug)]
 pub struct CacheHandle<'s, 'f> {
-    slab: &'s SlabAllocator<'f>,
-    id: CacheId,
+    pub(super) slab: &'s SlabAllocator<'f>,
+    pub(super) id: CacheId,
+    pub(super) mark_offset: u16,
 }
 
 impl<'s, 'f> CacheHandle<'s, 'f> {
-    pub(super) const fn new(slab: &'s SlabAllocator<'f>, id: CacheId) -> Self {
-        Self { slab, id }
+    pub(super) const fn new(slab: &'s SlabAllocator<'f>, id: CacheId, mark_offset: u16) -> Self {
+        Self {
+            slab,
+            id,
+            mark_offset,
+        }
     }
 
-    /// Takes an object. Its content is garbage without [`Gfp::ZERO`]; zone flags have no effect here,
-    /// they are the cache's.
+    /// Takes an object, constructed if the cache has a constructor. Else its content is garbage without
+    /// [`Gfp::ZERO`]. Zone flags have no effect here, they are the cache's.
     ///
     /// # Errors
     ///
@@ -88,22 +85,26 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
             true => Err(0),
         };
         let object = match popped {
-            Ok(block) => Some(block.into_raw()),
+            Ok(block) => Some(block.start(self.mark_offset)),
             Err(pops) => self.alloc_slowly(gfp, pops),
         };
-        object.ok_or_else(|| {
-            let bytes = self.object_bytes();
-            self.slab.why_not(bytes).error(bytes)
-        })
+        object.ok_or_else(|| self.why_not())
+    }
+
+    /// How many objects this context's magazine has handed out.
+    pub(super) fn pops(&self) -> u64 {
+        self.slab.local().magazine(self.id.0).peek_pops()
     }
 
     #[inline(never)]
-    fn alloc_slowly(&self, gfp: Gfp, pops: u64) -> Option<NonNull<u8>> {
-        let object = if gfp.contains(Gfp::ZERO) {
-            let object = self.slab.alloc_object(self.id, gfp);
-            object.map(|object| self.zeroed(object))
-        } else {
+    pub(super) fn alloc_slowly(&self, gfp: Gfp, pops: u64) -> Option<NonNull<u8>> {
+        let object = if !gfp.contains(Gfp::ZERO) {
             self.slab.alloc_slowly(self.id, gfp, pops)
+        } else if self.is_constructed() {
+            return self.alloc(gfp.difference(Gfp::ZERO)).ok();
+        } else {
+            let object = self.slab.alloc_object(self.id, gfp);
+            object.inspect(|object| self.clear(*object))
         };
         if object.is_none() {
             self.slab.warn(self.object_bytes(), gfp);
@@ -111,21 +112,34 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
         object
     }
 
-    fn zeroed(&self, object: NonNull<u8>) -> NonNull<u8> {
-        // SAFETY: the object is ours until it is returned, and has that many bytes.
-        unsafe { object.write_bytes(0, self.object_bytes()) };
-        object
+    /// Whether its objects have a constructor.
+    pub(super) const fn is_constructed(&self) -> bool {
+        self.mark_offset > 0
     }
 
-    /// Gives an object back. Panics when that is noticed to be wrong; see [`slab`](super).
+    /// Why there was no object just now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn why_not(&self) -> AllocError {
+        let bytes = self.object_bytes();
+        self.slab.why_not(bytes).error(bytes)
+    }
+
+    pub(super) fn clear(&self, object: NonNull<u8>) {
+        // SAFETY: the object is ours until it is returned, and has that many bytes.
+        unsafe { object.write_bytes(0, self.object_bytes()) };
+    }
+
+    /// Gives an object back, as its constructor left it if the cache has one. Panics when that is noticed
+    /// to be wrong; see [`slab`](super).
     ///
     /// # Safety
     ///
     /// `object` came from this cache's [`alloc`](Self::alloc), and nobody uses it any more.
     #[inline]
     pub unsafe fn free(&self, object: NonNull<u8>) {
-        // SAFETY: the caller gives up an object of this cache, which has 8 bytes at least.
-        let block = unsafe { Block::new(object) };
+        // SAFETY: the caller gives up an object of this cache, which has a word there.
+        let block = unsafe { Block::at(object, self.mark_offset) };
         self.slab.free_object(self.id, block);
     }
 
@@ -134,21 +148,41 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
         self.slab.object_bytes(self.id)
     }
 
-    /// Its figures.
+    /// Its figures. Panics if it was destroyed.
     pub fn statistics(&self) -> CacheStatistics {
-        let Description { name, geometry, .. } = self.slab.describe(self.id);
-        let slabs = self.slab.slot(self.id).slabs.lock();
-        let mut cached_objects = slabs.depot.len(geometry.half());
-        let mut allocations = 0;
-        for local in self.slab.locals.all() {
-            cached_objects += u32::from(local.len(self.id.0, geometry.limit()));
-            allocations += local.pops(self.id.0);
-        }
-        CacheStatistics {
-            name,
+        let statistics = self.slab.statistics_of(self.id);
+        statistics.expect("a handle is of no use when its cache is destroyed")
+    }
+
+    /// Destroys the cache: everything that it holds goes back, and its place is free for another one,
+    /// as soon as the other cores have given back what their magazines hold of it.
+    ///
+    /// # Errors
+    ///
+    /// [`DestroyError`].
+    ///
+    /// # Safety
+    ///
+    /// If this succeeds, nobody uses the cache any more, through whichever handle.
+    pub unsafe fn destroy(self) -> Result<(), DestroyError> {
+        self.slab.destroy(self.id)
+    }
+}
+
+impl SlabAllocator<'_> {
+    /// The figures of `cache`, if there is one.
+    pub(super) fn statistics_of(&self, cache: CacheId) -> Option<CacheStatistics> {
+        let slot = self.slot(cache).lock();
+        let (description, slabs) = (slot.description.as_ref()?, &slot.slabs);
+        let geometry = &description.geometry;
+        let live_objects = self.live_objects(cache, geometry, slabs);
+        let allocations = self.locals.all().map(|local| local.pops(cache.0)).sum();
+        Some(CacheStatistics {
+            number: cache.0.into(),
+            name: description.name,
             object_bytes: geometry.object_bytes,
-            live_objects: slabs.out().saturating_sub(cached_objects),
-            cached_objects,
+            live_objects,
+            cached_objects: slabs.out().saturating_sub(live_objects),
             objects_per_slab: geometry.capacity,
             slab_order: geometry.order,
             slabs: slabs.slabs(),
@@ -156,124 +190,16 @@ impl<'s, 'f> CacheHandle<'s, 'f> {
             limit: geometry.limit(),
             allocations,
             events: slabs.events,
-        }
-    }
-}
-
-/// The kernel's caches.
-pub static SLAB: SlabAllocator<'static> = SlabAllocator::new();
-
-/// Gives the kernel's caches the frames to live on, once.
-pub fn init(frames: &'static Frames<'static>) {
-    SLAB.init(frames);
-}
-
-/// Gives back what the kernel's caches hold and nobody uses; see [`SlabAllocator::shrink`].
-pub fn shrink() -> u32 {
-    SLAB.shrink()
-}
-
-/// A cache of the kernel's, as a static: created when it is first used.
-///
-/// ```no_run
-/// use kernel::mm::{gfp::Gfp, slab::Cache};
-/// static INODES: Cache = Cache::new("inode", 200, 8);
-/// let inode = INODES.alloc(Gfp::KERNEL);
-/// ```
-#[derive(Debug)]
-pub struct Cache {
-    name: &'static str,
-    layout: Layout,
-    zone: Gfp,
-    id: AtomicU8,
-    birth: SpinLock<()>,
-}
-
-/// The number of a cache that does not exist yet.
-const UNBORN: u8 = u8::MAX;
-
-impl Cache {
-    /// A cache for objects of `bytes`, 1 to 8,192, aligned to `align_bytes`, a power of two up to
-    /// 4,096. Panics, in a constant at compile time, if there is no such cache.
-    pub const fn new(name: &'static str, bytes: usize, align_bytes: usize) -> Self {
-        Self::in_zone(name, bytes, align_bytes, Gfp::empty())
-    }
-
-    /// The same, with slabs from the highest zone that `zone` allows.
-    pub const fn in_zone(name: &'static str, bytes: usize, align_bytes: usize, zone: Gfp) -> Self {
-        let Ok(layout) = Layout::from_size_align(bytes, align_bytes) else {
-            panic!("the alignment is no power of two");
-        };
-        assert!(
-            Geometry::new(bytes, align_bytes).is_some(),
-            "objects too large"
-        );
-        Self {
-            name,
-            layout,
-            zone,
-            id: AtomicU8::new(UNBORN),
-            birth: SpinLock::new(Rank::CacheBirth, ()),
-        }
-    }
-
-    /// Takes an object; see [`CacheHandle::alloc`].
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`].
-    #[inline]
-    #[cfg_attr(feature = "call-sites", track_caller)]
-    pub fn alloc(&'static self, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
-        let bytes = self.layout.size();
-        let handle = self.handle().ok_or(AllocError::NoCache { bytes })?;
-        call_sites::noted(Call::Cache, bytes, handle.alloc(gfp))
-    }
-
-    /// Gives an object back; see [`CacheHandle::free`].
-    ///
-    /// # Safety
-    ///
-    /// `object` came from this cache's [`alloc`](Self::alloc), and nobody uses it any more.
-    #[inline]
-    pub unsafe fn free(&'static self, object: NonNull<u8>) {
-        call_sites::freed(object.addr().get() as u64);
-        let id = self.id.load(Acquire);
-        if id == UNBORN {
-            self.die(object);
-        }
-        // SAFETY: the caller promises the same.
-        unsafe { CacheHandle::new(&SLAB, CacheId(id)).free(object) }
-    }
-
-    /// Ends because `object` is freed before the cache had any.
-    #[cold]
-    #[inline(never)]
-    fn die(&self, object: NonNull<u8>) -> ! {
-        die(&Misuse {
-            cache: self.name,
-            kind: MisuseKind::InvalidFree,
-            address: VirtAddr::from_ptr(object.as_ptr()),
         })
     }
 
-    /// The cache itself; `None` if there are too many.
-    #[inline]
-    pub fn handle(&'static self) -> Option<CacheHandle<'static, 'static>> {
-        match self.id.load(Acquire) {
-            UNBORN => self.create(),
-            id => Some(CacheHandle::new(&SLAB, CacheId(id))),
-        }
-    }
-
-    #[cold]
-    fn create(&'static self) -> Option<CacheHandle<'static, 'static>> {
-        // The lock masks interrupts, so that no handler can wait for what it interrupted.
-        let _birth = self.birth.lock();
-        if self.id.load(Acquire) == UNBORN {
-            let handle = SLAB.create(self.name, self.layout, self.zone).ok()?;
-            self.id.store(handle.id.0, Release);
-        }
-        Some(CacheHandle::new(&SLAB, CacheId(self.id.load(Acquire))))
+    /// Objects of `cache` that callers have, at about this moment.
+    pub(super) fn live_objects(&self, cache: CacheId, geometry: &Geometry, slabs: &Slabs) -> u32 {
+        let magazines = self.locals.all();
+        let listed: u32 = magazines
+            .map(|local| u32::from(local.len(cache.0, geometry.limit())))
+            .sum();
+        let cached = listed + slabs.depot.len();
+        slabs.out().saturating_sub(cached)
     }
 }

@@ -13,8 +13,9 @@
 //!             [page frames]                                                zone lock
 //! ```
 //!
-//! The caches of [`kmalloc`](super::kmalloc) are the first; a static [`Cache`] adds one. A cache is a number, an
-//! index into fixed tables, so that the entry of an object's frame can name it.
+//! The caches of [`kmalloc`](super::kmalloc) are the first; a static [`Cache`] adds one, a [`TypedCache`] one
+//! for values of a type. A cache is a number, an index into fixed tables, so that the entry of an object's
+//! frame can name it. A cache that is destroyed leaves its number to others.
 //!
 //! # Misuse
 //!
@@ -35,32 +36,49 @@
 //! # Invariants
 //!
 //! 1. Every object in a magazine or the depot is counted as in use by its slab, so its slab exists.
+//! 2. An object of a cache that has a constructor was constructed once since its slab was made, before it
+//!    was first handed out. While it is free the allocator writes behind it only.
 //!
 //! # Cost
 //!
 //! The fast paths touch one line of the magazines, one of slots, and the object's first word. Slow paths
-//! move at most fifteen objects, and make or release at most one slab.
+//! move at most fifteen objects, run at most one constructor, and make or release at most one slab. What
+//! other cores list can only be [asked for](SlabAllocator::shrink).
 //!
 //! # Locking
 //!
 //! A magazine: none, see [`magazine`](super::magazine). A cache's depot and slabs: its lock. A zone's lock
 //! may be taken inside a cache's; two caches' locks never are held together. Frames for a new slab are
-//! got with no lock held.
+//! got, and constructors run, with no lock held.
 
+mod bulk;
 mod cache;
+mod context;
 mod depot;
+mod drain;
 mod geometry;
 mod handle;
+mod kernel;
 mod link;
+mod misuse;
+mod options;
 mod registry;
 mod slabs;
 #[cfg(test)]
 mod tests;
+mod typed;
 
-pub(super) use cache::die;
+pub(super) use kernel::drain_by_request;
+pub(super) use misuse::die;
 
-pub use cache::{Misuse, MisuseKind, SlabAllocator, SlabViolation};
+pub use cache::SlabAllocator;
+pub use context::Constructor;
+pub use drain::{DestroyError, SlabViolation};
 pub use geometry::{Geometry, LARGEST_ALIGN_BYTES, LARGEST_OBJECT_BYTES};
-pub use handle::{Cache, CacheHandle, CacheStatistics, SLAB, init, shrink};
+pub use handle::{CacheHandle, CacheStatistics};
+pub use kernel::{Cache, SLAB, init, shrink};
+pub use misuse::{Misuse, MisuseKind};
+pub use options::CacheOptions;
 pub use registry::{CacheError, MAX_CACHES};
 pub use slabs::CacheEvents;
+pub use typed::{CacheBox, ConstructedCache, TypedCache};

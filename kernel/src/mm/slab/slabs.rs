@@ -7,7 +7,7 @@
 //!             └─ its free list, by index: 3 ─► 17 ─► … (27 objects)   next to carve: 40
 //! ```
 //!
-//! A slab's state is in the [`Frame`] of its first frame. Objects that were never handed out are
+//! A slab's state is in the [entry](crate::mm::frame::Frame) of its first frame. Objects that were never handed out are
 //! not touched: a new slab costs the same however many objects it holds.
 //!
 //! # Invariants
@@ -30,19 +30,12 @@
 //!
 //! The cache's lock wraps it; inside, `release` takes a zone's lock. Frames for a new slab are got
 //! without the lock, since that may take long.
-#![allow(
-    unsafe_code,
-    reason = "makes objects out of slab memory, by the invariants above"
-)]
-
+use super::context::Context;
 use super::depot::Depot;
-use super::geometry::{Geometry, Shape};
 use super::link::Link;
 use crate::mm::addr::{Pfn, VirtAddr};
-use crate::mm::frame::{Frame, Kind, List, NO_OBJECT, SlabState};
-use crate::mm::frames::Frames;
+use crate::mm::frame::{Kind, List, NO_OBJECT, SlabState};
 use crate::mm::magazine::Block;
-use core::ptr::NonNull;
 
 /// Empty slabs that a cache keeps for the next request.
 const KEEP_EMPTY: u32 = 1;
@@ -50,60 +43,6 @@ const KEEP_EMPTY: u32 = 1;
 /// The address of a free object that does not say where it is: freed twice, or written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken(pub(super) u64);
-
-/// What the slabs belong to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Context<'c, 'f> {
-    pub(super) frames: &'c Frames<'f>,
-    pub(super) geometry: &'c Geometry,
-    pub(super) shape: Shape,
-}
-
-impl Context<'_, '_> {
-    fn frame(&self, head: Pfn) -> &Frame {
-        self.frames.table().at(head)
-    }
-
-    /// The slab and the index of the object at `address`, if it is one that was ever handed out.
-    pub(super) fn find(&self, address: VirtAddr) -> Option<(Pfn, u16)> {
-        let start = self.shape.slab_of(address);
-        let carved = self.frames.frame_at(start)?.carved(self.shape.tag)?;
-        let index = self.shape.index_of(address)?;
-        let head = self.frames.linear().to_phys(start).frame();
-        (index < carved).then_some((head, index))
-    }
-
-    /// The object numbered `index` of the slab at `head`, below its capacity.
-    fn address(&self, head: Pfn, index: u16) -> VirtAddr {
-        let offset = u64::from(index) * u64::from(self.geometry.object_bytes);
-        self.frames.linear().to_virt(head.address()).offset(offset)
-    }
-
-    /// Takes over an object that is on the slab's free list or was never handed out.
-    fn block(&self, head: Pfn, index: u16) -> Block {
-        self.at(self.address(head, index))
-    }
-
-    fn at(&self, address: VirtAddr) -> Block {
-        let mark = address.offset(u64::from(self.geometry.mark_offset));
-        let start = NonNull::new(mark.as_mut_ptr::<u8>()).expect("the linear map is not at 0");
-        // SAFETY: the slab's memory is the cache's (the buddy allocator gave it, and the linear map
-        // has it writable), and an object that nobody was given, or gave back, is ours.
-        unsafe { Block::new(start) }
-    }
-
-    /// Hands an object to its owner.
-    pub(super) fn object_of(&self, block: Block) -> NonNull<u8> {
-        let mark = block.into_raw();
-        // SAFETY: the mark is that far inside the object.
-        unsafe { mark.sub(usize::from(self.geometry.mark_offset)) }
-    }
-
-    /// The start of the object whose mark is at `mark`.
-    pub(super) fn start_of(&self, mark: u64) -> VirtAddr {
-        VirtAddr::new(mark.wrapping_sub(u64::from(self.geometry.mark_offset)))
-    }
-}
 
 /// How often a cache's slow paths ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,6 +92,8 @@ pub(super) struct Slabs {
     slabs: u32,
     empty: u32,
     out: u32,
+    /// Empty slabs to keep for the next request.
+    keep_empty: u32,
 }
 
 impl Slabs {
@@ -170,6 +111,7 @@ impl Slabs {
             slabs: 0,
             empty: 0,
             out: 0,
+            keep_empty: KEEP_EMPTY,
         }
     }
 
@@ -183,19 +125,23 @@ impl Slabs {
         self.out
     }
 
-    /// Passes up to `most` objects to `sink`; returns how many there were. On an error none of those
-    /// that came before is lost.
+    /// Passes up to `most` objects to `sink`, each with whether it was just cut off; returns how many
+    /// there were. On an error none of those that came before is lost. Of objects that have a
+    /// constructor it passes one that was just cut off, or others of one slab.
     pub(super) fn take(
         &mut self,
         context: &Context<'_, '_>,
         most: u16,
-        mut sink: impl FnMut(Block),
+        mut sink: impl FnMut(Block, bool),
     ) -> Result<u16, Broken> {
         let mut taken = 0;
         while taken < most
             && let Some(head) = self.partial.first()
         {
             taken += self.take_from(context, head, most - taken, &mut sink)?;
+            if context.constructor.is_some() {
+                break;
+            }
         }
         Ok(taken)
     }
@@ -206,7 +152,7 @@ impl Slabs {
         context: &Context<'_, '_>,
         head: Pfn,
         most: u16,
-        sink: &mut impl FnMut(Block),
+        sink: &mut impl FnMut(Block, bool),
     ) -> Result<u16, Broken> {
         let frame = context.frame(head);
         let mut state = frame.slab();
@@ -221,14 +167,18 @@ impl Slabs {
                     break;
                 }
             };
-            sink(block);
+            sink(block, false);
             state.free = next;
             state.in_use += 1;
         }
+        let last = match context.constructor {
+            Some(_) => last.min(before + 1),
+            None => last,
+        };
         if broken.is_none() && state.in_use < last {
             let mut address = context.address(head, state.carved);
             while state.in_use < last {
-                sink(context.at(address));
+                sink(context.at(address), true);
                 address = address.offset(u64::from(context.geometry.object_bytes));
                 state.carved += 1;
                 state.in_use += 1;
@@ -304,7 +254,7 @@ impl Slabs {
         }
         self.partial.push_back(table, head);
         self.empty += 1;
-        if self.empty > KEEP_EMPTY {
+        if self.empty > self.keep_empty {
             self.release(context, head);
         }
     }
@@ -336,6 +286,11 @@ impl Slabs {
         if let Err(error) = context.frames.free(head, order) {
             unreachable!("a slab cannot be freed: {error}");
         }
+    }
+
+    /// From now on keeps no empty slab: the cache is no more.
+    pub(super) const fn keep_none(&mut self) {
+        self.keep_empty = 0;
     }
 
     /// Gives all empty slabs back.

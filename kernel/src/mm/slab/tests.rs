@@ -1,7 +1,9 @@
 //! Slab caches and kmalloc, and a naive allocator beside them, against a map of who owns what.
 #![allow(unsafe_code, reason = "frees memory and looks into it")]
 
+mod lifecycle;
 mod misuse;
+mod typed;
 
 use super::*;
 use crate::mm::addr::{Order, Pfn, VirtAddr};
@@ -31,7 +33,7 @@ fn with_slab(frames: u32, body: impl FnOnce(&SlabAllocator<'_>, &Frames<'_>)) {
         slab.held_bytes(),
         0,
         "{:?}",
-        slab.caches().map(|c| c.statistics()).collect::<Vec<_>>()
+        slab.statistics().collect::<Vec<_>>()
     );
     assert_eq!(frames.free_frames(), frames.managed_frames());
     assert_eq!(frames.validate(), Ok(()));
@@ -371,8 +373,9 @@ fn failing_any_frame_allocation_leaves_no_leak() {
 fn statistics_tell_what_is_live_and_what_is_held() {
     with_slab(1024, |slab, _| {
         let of_64 = || {
-            let all = slab.caches().map(|cache| cache.statistics());
-            { all }.find(|cache| cache.name == "kmalloc-64").unwrap()
+            slab.statistics()
+                .find(|cache| cache.name == "kmalloc-64")
+                .unwrap()
         };
         let objects: Vec<_> = (0..100).map(|_| kmalloc(slab, 60)).collect();
         let full = of_64();
@@ -404,7 +407,9 @@ fn caches_have_their_own_size_alignment_and_zone() {
     let slab = Box::new(SlabAllocator::new());
     slab.init(&frames);
     let layout = |bytes, align| Layout::from_size_align(bytes, align).unwrap();
-    let cache = slab.create("dma-100", layout(100, 64), Gfp::DMA).unwrap();
+    let cache = slab
+        .create(&CacheOptions::new("dma-100", layout(100, 64)).zone(Gfp::DMA))
+        .unwrap();
     assert_eq!(cache.object_bytes(), 128);
     let object = cache.alloc(Gfp::KERNEL | Gfp::ZERO).unwrap();
     check(object, 128, 0);
@@ -427,10 +432,11 @@ fn caches_have_their_own_size_alignment_and_zone() {
 
     let too_large = layout(8193, 8);
     assert_eq!(
-        slab.create("too-large", too_large, Gfp::empty()).err(),
+        slab.create(&CacheOptions::new("too-large", too_large))
+            .err(),
         Some(CacheError::BadLayout(too_large))
     );
-    let more = (0..).map_while(|_| slab.create("more", layout(8, 8), Gfp::empty()).ok());
+    let more = (0..).map_while(|_| slab.create(&CacheOptions::new("more", layout(8, 8))).ok());
     assert_eq!(more.count() + 2 + crate::mm::size_class::COUNT, MAX_CACHES);
 }
 
@@ -467,7 +473,7 @@ fn objects_freed_on_another_core_come_back_too() {
             }
             drop(sender);
         });
-        let live: u32 = slab.caches().map(|c| c.statistics().live_objects).sum();
+        let live: u32 = slab.statistics().map(|cache| cache.live_objects).sum();
         assert_eq!(live, 0);
     });
 }

@@ -162,7 +162,7 @@ fn frees_of_what_is_no_object_are_named() {
 fn an_object_of_another_cache_is_named() {
     let death = death_of(|slab| {
         let layout = Layout::from_size_align(64, 8).unwrap();
-        let cache = slab.create("mine", layout, Gfp::empty()).unwrap();
+        let cache = slab.create(&CacheOptions::new("mine", layout)).unwrap();
         cache.alloc(Gfp::KERNEL).unwrap();
         // SAFETY: wrong on purpose: it is the arena's, and nobody uses it.
         unsafe { cache.free(kmalloc(slab, 64)) };
