@@ -73,6 +73,7 @@ fn bring_up(device_tree: u64, entry_el: u64, base: u64) {
     memory::hand_over(&board);
     phases::note("frames");
     crate::mm::heap::init();
+    crate::vm::vmalloc::init();
     phases::note("slab");
     crate::dma::init(dma_pool);
     phases::note("dma");

@@ -11,6 +11,31 @@ use core::fmt;
 /// Kinds that are told apart; more are counted in the total alone.
 const KINDS: usize = 16;
 
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No zone that its flags allow could ever give so large a block.
+    Impossible,
+    /// Enough frames were free, but not in one block.
+    Fragmented,
+    /// Too few frames were free, above what its flags leave in reserve.
+    Exhausted,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Impossible, Self::Fragmented, Self::Exhausted];
+
+    /// The name of its counter.
+    pub const fn counter(self) -> &'static str {
+        match self {
+            Self::Impossible => "alloc_failures_impossible",
+            Self::Fragmented => "alloc_failures_fragmented",
+            Self::Exhausted => "alloc_failures_exhausted",
+        }
+    }
+}
+
 /// Requests that asked for the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -72,7 +97,7 @@ pub struct Failures(SpinLock<Table>);
 
 #[derive(Debug)]
 struct Table {
-    total: u64,
+    reasons: [u64; Reason::ALL.len()],
     kinds: [Option<Failure>; KINDS],
 }
 
@@ -81,16 +106,16 @@ impl Failures {
         Self(SpinLock::new(
             Rank::Figures,
             Table {
-                total: 0,
+                reasons: [0; Reason::ALL.len()],
                 kinds: [None; KINDS],
             },
         ))
     }
 
     /// Counts one.
-    pub(super) fn note(&self, order: Order, flags: Gfp, free_frames: u32) {
+    pub(super) fn note(&self, order: Order, flags: Gfp, free_frames: u32, reason: Reason) {
         let mut table = self.0.lock();
-        table.total += 1;
+        table.reasons[reason as usize] += 1;
         let alike = |slot: &&mut Option<Failure>| {
             slot.is_none_or(|failure| (failure.order, failure.flags) == (order, flags))
         };
@@ -107,7 +132,12 @@ impl Failures {
 
     /// How many there were.
     pub fn total(&self) -> u64 {
-        self.0.lock().total
+        self.0.lock().reasons.iter().sum()
+    }
+
+    /// How many there were for that reason.
+    pub fn because(&self, reason: Reason) -> u64 {
+        self.0.lock().reasons[reason as usize]
     }
 
     /// The first kinds that there were, in the order of their first.
@@ -126,13 +156,20 @@ mod tests {
         let failures = Failures::new();
         let order = |raw| Order::new(raw).unwrap();
         for free_frames in [7, 5] {
-            failures.note(order(9), Gfp::KERNEL | Gfp::DMA, free_frames);
+            failures.note(
+                order(9),
+                Gfp::KERNEL | Gfp::DMA,
+                free_frames,
+                Reason::Fragmented,
+            );
         }
         for raw in 0..=10 {
-            failures.note(order(raw), Gfp::KERNEL, 3);
-            failures.note(order(raw), Gfp::ATOMIC, 3);
+            failures.note(order(raw), Gfp::KERNEL, 3, Reason::Exhausted);
+            failures.note(order(raw), Gfp::ATOMIC, 3, Reason::Exhausted);
         }
         assert_eq!(failures.total(), 24);
+        let by_reason = Reason::ALL.map(|reason| failures.because(reason));
+        assert_eq!(by_reason, [0, 2, 22]);
         let kinds: Vec<Failure> = failures.snapshot().into_iter().flatten().collect();
         assert_eq!(kinds.len(), KINDS);
         let first = kinds[0];

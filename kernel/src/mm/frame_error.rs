@@ -14,6 +14,13 @@ pub enum FrameError {
         /// Frames still free, in smaller blocks or in zones that the flags exclude.
         free_frames: u32,
     },
+    /// No zone that the flags allow could ever give a block of the order, whatever is free. Ask for less.
+    Impossible {
+        /// The order asked for.
+        order: Order,
+        /// Frames that those zones have, used or not.
+        managed_frames: u32,
+    },
     /// Nobody has given the kernel its frames yet.
     NotReady,
     /// The frame belongs to no memory that was given to the allocator.
@@ -57,6 +64,14 @@ impl fmt::Display for FrameError {
                     "no free block of {frames} frames; {free_frames} frames are free"
                 )
             }
+            Self::Impossible {
+                order,
+                managed_frames,
+            } => write!(
+                f,
+                "no block of {} frames can ever be had of {managed_frames} frames",
+                order.frames()
+            ),
             Self::NotReady => write!(f, "the frame allocator is not set up yet"),
             Self::NotManaged(pfn) => write!(f, "frame {pfn:#x} is not managed"),
             Self::Misaligned { pfn, order } => {

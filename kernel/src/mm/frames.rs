@@ -28,14 +28,15 @@
 use super::addr::{LinearMap, Order, Pfn, PhysAddr, VirtAddr};
 use super::buddy::{Buddy, Violation};
 use super::call_sites::{self, Call};
-use super::failures::Failures;
+use super::failures::{Failures, Reason};
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
 use super::gfp::Gfp;
 use super::pageblock::{self, MigrateType, Pageblock};
+use super::reclaim::Reclaim;
 use super::warnings::Warnings;
 use super::zeroing;
-use super::zone::{Zone, ZoneKind, ZoneLimits, ZoneStatistics};
+use super::zone::{Watermarks, Zone, ZoneKind, ZoneLimits, ZoneStatistics};
 use core::ops::Range;
 use core::ptr::NonNull;
 use spin::Once;
@@ -53,6 +54,7 @@ pub struct Frames<'t> {
     failures: Failures,
     warnings: Warnings,
     faults: FaultInjection,
+    pub(super) reclaim: Reclaim<'t>,
 }
 
 impl<'t> Frames<'t> {
@@ -91,6 +93,7 @@ impl<'t> Frames<'t> {
             failures: Failures::new(),
             warnings: Warnings::new(),
             faults: FaultInjection::new(),
+            reclaim: Reclaim::new(),
         }
     }
 
@@ -119,9 +122,11 @@ impl<'t> Frames<'t> {
     /// Takes a block of `order` from the highest zone that `gfp` allows and that has one. Its content
     /// is garbage without [`Gfp::ZERO`].
     ///
+    /// Where there is none, memory is [reclaimed](super::reclaim), if `gfp` says that the caller may wait.
+    ///
     /// # Errors
     ///
-    /// [`FrameError::OutOfMemory`].
+    /// [`FrameError::OutOfMemory`], and [`FrameError::Impossible`] at once.
     #[inline]
     pub fn alloc(&self, order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
         let block = if self.faults.strikes() {
@@ -152,7 +157,36 @@ impl<'t> Frames<'t> {
         let zones = || self.zones_for(gfp);
         zones()
             .find_map(|zone| zone.alloc_above_low(order, migrate))
-            .or_else(|| zones().find_map(|zone| zone.alloc_in_need(order, gfp)))
+            .or_else(|| self.alloc_in_need(order, gfp))
+            .or_else(|| self.alloc_by_reclaim(order, gfp))
+    }
+
+    /// Takes a block from the first zone that has one above what `gfp` leaves in reserve.
+    pub(super) fn alloc_in_need(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let mut zones = self.zones_for(gfp);
+        zones.find_map(|zone| zone.alloc_in_need(order, gfp))
+    }
+
+    /// Takes a block even if nothing stays in reserve.
+    pub(super) fn alloc_from_reserve(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let migrate = MigrateType::of_group(gfp.group());
+        let mut zones = self.zones_for(gfp);
+        zones.find_map(|zone| zone.lock().alloc(order, migrate, 0))
+    }
+
+    /// Whether there is a block that such a request could have.
+    pub(super) fn has_block(&self, order: Order, gfp: Gfp) -> bool {
+        self.alloc_in_need(order, gfp).is_some_and(|block| {
+            let freed = self.free(block, order);
+            debug_assert_eq!(freed, Ok(()), "it was just taken");
+            true
+        })
+    }
+
+    /// Whether such a request could succeed if everything was free.
+    pub(super) fn is_possible(&self, order: Order, gfp: Gfp) -> bool {
+        let mut zones = self.zones_for(gfp);
+        zones.any(|zone| zone.lock().managed_frames() >= order.frames())
     }
 
     /// The zones that `gfp` allows, in the order in which they are searched.
@@ -164,8 +198,8 @@ impl<'t> Frames<'t> {
     #[cold]
     #[inline(never)]
     fn exhausted(&self, order: Order, gfp: Gfp) -> FrameError {
-        let free_frames = self.free_frames();
-        self.failures.note(order, gfp, free_frames);
+        let (free_frames, reason) = (self.free_frames(), self.why_none(order, gfp));
+        self.failures.note(order, gfp, free_frames, reason);
         if self.warnings.is_due(gfp) {
             crate::log::warn!(
                 "no block of {=u32} frames with flags {=u32:#x}: {=u32} frames are free",
@@ -174,7 +208,31 @@ impl<'t> Frames<'t> {
                 free_frames
             );
         }
-        FrameError::OutOfMemory { order, free_frames }
+        match reason {
+            Reason::Impossible => FrameError::Impossible {
+                order,
+                managed_frames: self.managed_frames(),
+            },
+            Reason::Fragmented | Reason::Exhausted => {
+                FrameError::OutOfMemory { order, free_frames }
+            }
+        }
+    }
+
+    fn why_none(&self, order: Order, gfp: Gfp) -> Reason {
+        if !self.is_possible(order, gfp) {
+            return Reason::Impossible;
+        }
+        let has_enough = |zone: &Zone<'_>| {
+            let buddy = zone.lock();
+            let reserve = Watermarks::of(buddy.managed_frames()).reserve_from(gfp);
+            buddy.free_frames() >= reserve + order.frames()
+        };
+        if self.zones_for(gfp).any(has_enough) {
+            Reason::Fragmented
+        } else {
+            Reason::Exhausted
+        }
     }
 
     /// Gives back a block with the order it was allocated with.
@@ -353,7 +411,7 @@ pub fn global() -> Option<&'static Frames<'static>> {
 ///
 /// # Errors
 ///
-/// [`FrameError::OutOfMemory`], [`FrameError::NotReady`].
+/// [`FrameError::OutOfMemory`], [`FrameError::Impossible`], [`FrameError::NotReady`].
 #[cfg_attr(feature = "call-sites", track_caller)]
 pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
     let block = global().ok_or(FrameError::NotReady)?.alloc(order, gfp)?;

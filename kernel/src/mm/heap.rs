@@ -41,6 +41,8 @@ static NOTED: super::call_sites::heap::Noted<Heap<'static, 'static>> =
 pub fn init() {
     let frames = super::frames::global().expect("frames are set up before the heap");
     super::slab::init(frames);
+    let registered = frames.register_shrinker(&SLAB);
+    debug_assert!(registered.is_ok(), "it is the first");
     #[cfg(target_os = "none")]
     if super::local::provide_slots(frames, crate::sync::percpu::cpu()).is_err() {
         crate::log::warn!("no memory for this core's magazines");

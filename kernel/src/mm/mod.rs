@@ -20,6 +20,7 @@
 //! | [`frame`], [`pageblock`] | the frame table and lists through it; whom each 2 MiB are for | |
 //! | [`buddy`], [`zone`] | blocks of frames; where they may come from | |
 //! | [`frames`], [`frame_error`] | the frame allocator; the kernel's own; why it refused | yes |
+//! | [`reclaim`] | memory back from caches and apps, when a request finds none | |
 //! | [`contig`] | exact ranges beyond the largest block | |
 //! | `zeroing` | memory and table entries made zero by cache lines | yes |
 //! | [`failures`], `warnings` | which requests failed; which of those the log tells | |
@@ -65,6 +66,7 @@ pub mod local;
 pub mod magazine;
 pub mod memblock;
 pub mod pageblock;
+pub mod reclaim;
 pub mod report;
 pub mod size_class;
 pub mod slab;

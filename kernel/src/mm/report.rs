@@ -5,6 +5,7 @@
 //! page while others allocate.
 
 use super::addr::{Order, PAGE_BYTES, Pfn};
+use super::failures::Reason;
 use super::frame::Table;
 use super::frames::Frames;
 use super::pageblock::{self, MigrateType};
@@ -111,6 +112,13 @@ pub fn vmstat(frames: &Frames<'_>, slab: &SlabAllocator<'_>, rows: &mut Rows<'_>
         .zones()
         .map(|zone| u64::from(zone.claimed_pageblocks));
     counter("alloc_failures", frames.failures().total());
+    for reason in Reason::ALL {
+        counter(reason.counter(), frames.failures().because(reason));
+    }
+    let reclaimed = frames.reclaim_statistics();
+    counter("reclaim_runs", reclaimed.runs);
+    counter("reclaim_rescued", reclaimed.rescued);
+    counter("reclaim_frames", reclaimed.frames);
     counter("pageblocks_claimed", claimed.sum());
     let caches = || slab.statistics();
     counter(

@@ -24,9 +24,10 @@ pub fn allocate_block(pages: u32, largest: Order) -> Option<(Pfn, Order)> {
     let mut order = largest.min(Order::largest_at(Pfn::new(0), pages));
     loop {
         let smaller = order.smaller();
+        // Smaller blocks do as well: nothing is reclaimed for large ones.
         let gfp = match smaller {
             None => Gfp::KERNEL,
-            Some(_) => Gfp::KERNEL | Gfp::NOWARN,
+            Some(_) => Gfp::NOWAIT,
         };
         if let Ok(block) = frames::alloc(order, gfp) {
             return Some((block, order));

@@ -36,7 +36,7 @@ mod kernel;
 mod tests;
 
 #[cfg(target_os = "none")]
-pub use kernel::{area_at, find, next, purge, vfree, vmalloc, vmap, vunmap};
+pub use kernel::{area_at, find, init, next, purge, vfree, vmalloc, vmap, vunmap};
 
 use super::{
     area::{Area, AreaError, AreaSpace, SpaceKey},
@@ -151,6 +151,15 @@ pub trait Backing {
     fn free(&self, block: Pfn);
 }
 
+/// What [`Vmalloc::purge`] gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Areas.
+    pub areas: usize,
+    /// Their pages.
+    pub pages: u32,
+}
+
 /// Most blocks of an area that waits for a flush together with others.
 const MOST_LAZY_BLOCKS: u32 = 16;
 
@@ -186,7 +195,7 @@ impl<B: Backing> Vmalloc<B> {
     /// memory or addresses run out, what waits to be given back is, and all is tried once more.
     pub fn allocate(&self, bytes: u64) -> Result<VirtAddr, VmallocError> {
         self.try_allocate(bytes).or_else(|error| {
-            if self.purge() > 0 {
+            if self.purge().areas > 0 {
                 self.try_allocate(bytes)
             } else {
                 Err(error)
@@ -284,7 +293,7 @@ impl<B: Backing> Vmalloc<B> {
         let bytes = PAGE_BYTES * frames.len() as u64;
         let reserve = || self.areas.lock().space.reserve(bytes, State::Mapped);
         let start = match reserve() {
-            Err(AreaError::NoSpace(_)) if self.purge() > 0 => reserve(),
+            Err(AreaError::NoSpace(_)) if self.purge().areas > 0 => reserve(),
             result => result,
         }?;
         let range = start..start.offset(bytes);
@@ -306,9 +315,9 @@ impl<B: Backing> Vmalloc<B> {
         Ok(())
     }
 
-    /// Gives back all that waits for it, and returns how many areas that were.
-    pub fn purge(&self) -> usize {
-        let mut purged = 0;
+    /// Gives back all that waits for it, and returns how much that was.
+    pub fn purge(&self) -> Purged {
+        let mut purged = Purged::default();
         loop {
             let (mut due, mut count) = ([const { None }; 8], 0);
             {
@@ -324,11 +333,17 @@ impl<B: Backing> Vmalloc<B> {
             if count == 0 {
                 return purged;
             }
-            purged += count;
-            due.into_iter()
-                .flatten()
-                .for_each(|lazy| self.give_back(&lazy));
+            for lazy in due.into_iter().flatten() {
+                self.give_back(&lazy);
+                purged.areas += 1;
+                purged.pages += lazy.pages;
+            }
         }
+    }
+
+    /// Pages of areas that were freed and wait to be given back.
+    pub fn waiting_pages(&self) -> u32 {
+        self.areas.lock().batches.pages()
     }
 
     /// The first area at `address` or above, for reports.

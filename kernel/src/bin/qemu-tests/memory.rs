@@ -10,10 +10,11 @@ use kernel::{
     arch::image,
     mm::{
         addr::{LinearMap, Order, PAGE_BYTES, Pfn, VirtAddr},
-        frames,
+        frames::{self, Frames},
         gfp::Gfp,
         kmalloc::{kfree, kmalloc, krealloc, ksize},
-        slab::{Cache, ConstructedCache, DestroyError, TypedCache},
+        reclaim::Shrinker,
+        slab::{Cache, ConstructedCache, DestroyError, TypedCache, shrink},
     },
     vm::{
         descriptor::{Attributes, Level},
@@ -34,6 +35,7 @@ crate::table::tests! {
     dma_memory_is_within_reach,
     a_vmalloc_area_is_one_range_of_scattered_frames,
     running_out_of_frames_is_an_error_and_everything_comes_back,
+    a_shrinker_gives_up_its_frames_when_they_run_out,
     running_out_at_every_size_is_an_error_and_everything_comes_back,
     large_areas_have_contiguous_pages_and_blocks,
     given_frames_are_seen_at_addresses_that_follow_each_other,
@@ -352,6 +354,9 @@ fn a_core_waits_for_a_page_whose_mapping_is_changed() {
 }
 
 fn running_out_of_frames_is_an_error_and_everything_comes_back() {
+    // What caches and freed areas still hold is reclaimed on the way.
+    shrink();
+    purge();
     for order in Order::all().rev() {
         let before = free_frames();
         // Taken blocks are chained through their own first words.
@@ -376,6 +381,45 @@ fn running_out_of_frames_is_an_error_and_everything_comes_back() {
             last = (next != u32::MAX).then_some(Pfn::new(next));
         }
         assert_eq!(free_frames(), before, "{order:?}");
+    }
+}
+
+/// Holds a block of the largest order, and gives it up when asked.
+struct OneBlock(AtomicU64);
+
+impl Shrinker for OneBlock {
+    fn name(&self) -> &'static str {
+        "one block"
+    }
+    fn reclaimable_frames(&self) -> u32 {
+        u32::from(self.0.load(Ordering::Relaxed) != 0)
+    }
+    fn shrink(&self, frames: &Frames<'_>, _: u32) -> u32 {
+        let held = self.0.swap(0, Ordering::Relaxed);
+        let block = u32::try_from(held).map(Pfn::new);
+        let Some(block) = block.ok().filter(|_| held != 0) else {
+            return 0;
+        };
+        frames.free(block, Order::MAX).expect("held");
+        Order::MAX.frames()
+    }
+}
+
+fn a_shrinker_gives_up_its_frames_when_they_run_out() {
+    static HELD: OneBlock = OneBlock(AtomicU64::new(0));
+    let global = frames::global().expect("up since boot");
+    let block = frames::alloc(Order::MAX, Gfp::KERNEL).expect("memory");
+    HELD.0.store(block.get().into(), Ordering::Relaxed);
+    let id = global.register_shrinker(&HELD).expect("a place");
+    let before = global.reclaim_statistics();
+    let taken: Vec<Pfn> =
+        core::iter::from_fn(|| frames::alloc(Order::MAX, Gfp::KERNEL | Gfp::NOWARN).ok()).collect();
+    let after = global.reclaim_statistics();
+    assert_eq!(HELD.reclaimable_frames(), 0, "nobody asked it");
+    assert!(after.rescued > before.rescued);
+    global.unregister_shrinker(id);
+    for block in taken {
+        frames::free(block, Order::MAX).expect("allocated above");
     }
 }
 

@@ -63,6 +63,7 @@ mod link;
 mod misuse;
 mod options;
 mod registry;
+mod shrinker;
 mod slabs;
 #[cfg(test)]
 mod tests;

@@ -92,6 +92,15 @@ impl Batches {
         self.waiting_pages = 0;
     }
 
+    /// Pages of all areas.
+    pub(super) fn pages(&self) -> u32 {
+        let areas = self
+            .batches
+            .iter()
+            .flat_map(|batch| &batch.areas[..batch.count]);
+        areas.flatten().map(|lazy| lazy.pages).sum()
+    }
+
     /// An area that had its flush, which is the caller's now.
     #[inline]
     pub(super) fn next_due(&mut self) -> Option<Lazy> {

@@ -6,12 +6,14 @@ use crate::{
     mm::{
         addr::{Pfn, VirtAddr},
         call_sites::{self, Call},
+        frames::{self, Frames},
+        reclaim::Shrinker,
     },
     sync::irq,
     vm::{
         area::Area,
         descriptor::Attributes,
-        frames, kernel_space, layout,
+        frames as pages, kernel_space, layout,
         table::{Held, MapError},
     },
 };
@@ -52,7 +54,7 @@ impl Backing for KernelTables {
     }
     #[inline]
     fn free(&self, block: Pfn) {
-        frames::free_block(block);
+        pages::free_block(block);
     }
 }
 
@@ -134,7 +136,32 @@ pub fn vunmap(memory: NonNull<u8>) -> Result<(), VmallocError> {
 /// Gives back the memory and the addresses of all areas that were freed lately; returns how many those
 /// are. With interrupts masked, and so in an interrupt, none.
 pub fn purge() -> usize {
-    if irq::is_masked() { 0 } else { AREAS.purge() }
+    if irq::is_masked() {
+        0
+    } else {
+        AREAS.purge().areas
+    }
+}
+
+/// What was freed and waits for its flush is memory that others may need more.
+impl Shrinker for Vmalloc<KernelTables> {
+    fn name(&self) -> &'static str {
+        "vmalloc"
+    }
+    fn reclaimable_frames(&self) -> u32 {
+        self.waiting_pages()
+    }
+    fn shrink(&self, _: &Frames<'_>, _: u32) -> u32 {
+        self.purge().pages
+    }
+}
+
+/// Lets the frame allocator have freed areas purged when memory is short. At boot.
+pub fn init() {
+    if let Some(frames) = frames::global() {
+        let registered = frames.register_shrinker(&AREAS);
+        debug_assert!(registered.is_ok(), "boot registers few");
+    }
 }
 
 /// The area that `address` lies in, or whose guard page it does. For fault handlers: it waits for nobody.

@@ -136,10 +136,10 @@ fn areas_are_filled_when_made_and_emptied_when_purged() {
     vmalloc.free(first).unwrap();
     vmalloc.free(second).unwrap();
     assert_eq!((vmalloc.held_pages(), vmalloc.flushes()), (3, 0));
-    assert_eq!(vmalloc.purge(), 2);
+    assert_eq!(vmalloc.purge(), Purged { areas: 2, pages: 3 });
     assert_eq!((vmalloc.held_pages(), vmalloc.flushes()), (0, 1));
     assert_eq!(vmalloc.next(VirtAddr::new(0)), None);
-    assert_eq!(vmalloc.purge(), 0);
+    assert_eq!(vmalloc.purge(), Purged::default());
     assert_eq!(vmalloc.flushes(), 1);
 }
 
