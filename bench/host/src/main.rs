@@ -2,7 +2,8 @@
 //! the host's programs: nanoseconds, and so the noisy kind of figure.
 //!
 //! `cargo xtask bench --host` builds and runs it and makes a report of what it prints: a line for each
-//! row and allocator, `ROW THREADS ALLOCATOR NS …`, with the nanoseconds per pair of every round. Each
+//! row and allocator, `ROW THREADS ALLOCATOR NS …`, with the nanoseconds per pair of every round. Its
+//! arguments are a filter of rows (default: all) and the number of rounds. Each
 //! round measures every allocator once before the next begins, so that what disturbs one disturbs all.
 
 mod subjects;
@@ -10,13 +11,16 @@ mod workloads;
 
 use std::process::ExitCode;
 use subjects::{Subject, Visitor};
+use wire::glob;
 use workloads::Workload;
 
-/// Rounds unless the first argument says otherwise.
+/// Rounds unless the second argument says otherwise.
 const ROUNDS: usize = 15;
 
 fn main() -> ExitCode {
-    let rounds = match std::env::args().nth(1).map(|rounds| rounds.parse()) {
+    let mut arguments = std::env::args().skip(1);
+    let filter = arguments.next().unwrap_or_else(|| "*".to_owned());
+    let rounds = match arguments.next().map(|rounds| rounds.parse()) {
         None => ROUNDS,
         Some(Ok(rounds)) => rounds,
         Some(Err(error)) => {
@@ -28,17 +32,18 @@ fn main() -> ExitCode {
     for _ in 0..rounds {
         table.next = 0;
         for (workload, threads) in Workload::ROWS {
-            let row = (workload, threads);
-            subjects::objects(&mut Round {
-                table: &mut table,
-                kind: "objects",
-                row,
-            });
-            subjects::frames(&mut Round {
-                table: &mut table,
-                kind: "frames",
-                row,
-            });
+            for kind in [Kind::Objects, Kind::Frames] {
+                let name = format!("{}/{}", kind.name(), workload.name());
+                if glob::selects(&filter, &name) {
+                    let table = &mut table;
+                    kind.visit(&mut Round {
+                        table,
+                        name,
+                        workload,
+                        threads,
+                    });
+                }
+            }
         }
     }
     for line in &table.lines {
@@ -47,6 +52,29 @@ fn main() -> ExitCode {
         println!();
     }
     ExitCode::SUCCESS
+}
+
+/// What is allocated.
+#[derive(Clone, Copy)]
+enum Kind {
+    Objects,
+    Frames,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Objects => "objects",
+            Self::Frames => "frames",
+        }
+    }
+
+    fn visit(self, visitor: &mut impl Visitor) {
+        match self {
+            Self::Objects => subjects::objects(visitor),
+            Self::Frames => subjects::frames(visitor),
+        }
+    }
 }
 
 /// What one allocator gave for one row.
@@ -67,18 +95,19 @@ struct Table {
 /// One row of one round, for every allocator.
 struct Round<'a> {
     table: &'a mut Table,
-    kind: &'static str,
-    row: (Workload, usize),
+    name: String,
+    workload: Workload,
+    threads: usize,
 }
 
 impl Visitor for Round<'_> {
     fn visit<S: Subject>(&mut self, allocator: &'static str, subject: &S) {
-        let (workload, threads) = self.row;
-        let nanoseconds = workload.nanoseconds(threads, subject);
+        let threads = self.threads;
+        let nanoseconds = self.workload.nanoseconds(threads, subject);
         let table = &mut *self.table;
         if table.next == table.lines.len() {
             table.lines.push(Line {
-                row: format!("{}/{}", self.kind, workload.name()),
+                row: self.name.clone(),
                 threads,
                 allocator,
                 nanoseconds: Vec::new(),

@@ -71,11 +71,16 @@ pub struct HostRow {
 /// # Errors
 ///
 /// If it does not build, which may be for want of a C or C++ compiler or of make; or if it fails.
-pub fn measure(format: Format) -> Result<String> {
+pub fn measure(filter: &str, format: Format) -> Result<String> {
     let program =
         build().context("--host builds C and C++ allocators: it needs cc, c++ and make")?;
     let mut command = Command::new(program);
+    command.arg(filter);
     let printed = crate::process::output(&mut command)?;
+    ensure!(
+        !printed.is_empty(),
+        "no row of the host is called `{filter}`"
+    );
     let rows = rows(&printed)?;
     let report = HostReport {
         schema: SCHEMA,

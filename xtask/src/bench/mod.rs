@@ -74,7 +74,7 @@ pub struct Args {
     pub peers: Vec<String>,
     /// Measure the kernel's code with real threads on this machine instead, beside mimalloc, snmalloc,
     /// jemalloc and a locked buddy allocator: nanoseconds, the noisy kind
-    #[arg(long, conflicts_with_all = ["filter", "list", "seed", "traces", "peers", "hardened"])]
+    #[arg(long, conflicts_with_all = ["list", "seed", "traces", "peers", "hardened"])]
     pub host: bool,
     /// Boot on machines of 128M, 1G, 8G and 64G too, and compare (rows `boot/SIZE/…`)
     #[arg(long, conflicts_with_all = ["host", "list"])]
@@ -105,7 +105,7 @@ pub fn command(args: &Args) -> Result<u8> {
         ensure!(writable, "--output {}: no such folder", file.display());
     }
     if args.host {
-        write(args, &host::measure(args.format)?)?;
+        write(args, &host::measure(&args.filter, args.format)?)?;
         return Ok(0);
     }
     let traces = load_traces(args)?;
