@@ -2,6 +2,10 @@
 
 use super::atomic::AtomicU32;
 
+/// Looks at the word before a thread of the host lets others run: some microseconds.
+#[cfg(not(target_os = "none"))]
+const SPINS: u32 = 200;
+
 /// One turn of a loop that waits for another core and has no word to watch.
 ///
 /// `yield` lets QEMU's round-robin scheduler, and a hardware thread, run another core;
@@ -22,7 +26,13 @@ pub(super) fn while_holds(word: &AtomicU32, seen: u32) {
     crate::arch::cpu::wait_while(word, seen);
     #[cfg(not(target_os = "none"))]
     {
-        let _ = (word, seen);
+        // A thread that holds a lock may have no processor of its own; most of the time it has one.
+        for _ in 0..SPINS {
+            if word.load(super::atomic::Ordering::Relaxed) != seen {
+                return;
+            }
+            core::hint::spin_loop();
+        }
         pause();
     }
 }
