@@ -18,6 +18,8 @@ mod memory;
 #[cfg(target_os = "none")]
 mod smp;
 #[cfg(target_os = "none")]
+mod stress;
+#[cfg(target_os = "none")]
 mod table;
 #[cfg(target_os = "none")]
 mod user;

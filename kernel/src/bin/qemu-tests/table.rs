@@ -55,8 +55,11 @@ pub(crate) fn app() -> ExitCode {
     match params().value("cmd") {
         Some("list") => list(),
         Some("run") => run(),
+        Some("stress") => return crate::stress::run(),
         _ => {
-            kernel::println!("qemu-tests: cmd=list or cmd=run; `cargo xtask test` gives one");
+            kernel::println!(
+                "qemu-tests: cmd=list, cmd=run or cmd=stress; `cargo xtask test` gives one"
+            );
             return ExitCode::FAILURE;
         }
     }
