@@ -205,7 +205,7 @@ fn list(start: Start<'_>) -> Result<Vec<Test>> {
 }
 
 /// What is told of a failed boot: why, what the guest said, and how to boot it again.
-fn account(why: &str, transcript: &Printer<Vec<u8>>, outcome: &Outcome) -> String {
+pub(super) fn account(why: &str, transcript: &Printer<Vec<u8>>, outcome: &Outcome) -> String {
     let said = transcript.text();
     let said = said.trim();
     let complaints = outcome.complaints.join("\n");

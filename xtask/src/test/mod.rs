@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test there is, with one summary and cargo-test's manners.
 //!
-//! Five sections, told apart by how their names begin:
+//! Six sections, told apart by how their names begin:
 //!
 //! | names | what |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | `check::…` | the rules of `cargo xtask check` |
 //! | `qemu/MACHINE/…` | tests inside a booted image, on every kind of machine |
 //! | `boot/MACHINE/…` | whole images booted as a user boots them |
+//! | `stress/MACHINE/…` | all allocators on four cores at once |
 //! | `bench/…` | that the measuring instrument is exact |
 
 mod boots;
@@ -17,6 +18,7 @@ mod machines;
 mod pool;
 mod report;
 mod reports;
+mod stress;
 
 use crate::bench::exact;
 use crate::{check, setup};
@@ -42,6 +44,12 @@ pub struct Args {
     /// Leave out what does not need QEMU
     #[arg(long)]
     pub qemu_only: bool,
+    /// Only stress the allocators, for so many minutes on each machine, and tell how far it is
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["host_only", "list"])]
+    pub stress: Option<u64>,
+    /// Seed of the stress, to repeat what a run did [default: another one each time with --stress]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Show what machines say while they run, on standard error
     #[arg(long)]
     pub nocapture: bool,
@@ -51,7 +59,9 @@ pub struct Args {
 }
 
 /// How the names of the sections begin.
-const SECTIONS: [&str; 5] = ["host/", "check::", "qemu/", "boot/", BENCH];
+const SECTIONS: [&str; 6] = ["host/", "check::", "qemu/", "boot/", stress::SECTION, BENCH];
+/// Those whose tests boot machines.
+const NEED_QEMU: [&str; 4] = ["qemu/", "boot/", stress::SECTION, BENCH];
 /// The section of the measuring instrument.
 const BENCH: &str = "bench/";
 /// A test that is a function.
@@ -80,7 +90,10 @@ impl Args {
 
     /// Whether a test of `section` can have been asked for, so that it is worth building.
     fn wants(&self, section: &str) -> bool {
-        let needs_qemu = matches!(section, "qemu/" | "boot/" | BENCH);
+        let needs_qemu = NEED_QEMU.contains(&section);
+        if self.stress.is_some() && section != stress::SECTION {
+            return false;
+        }
         if (needs_qemu && self.host_only) || (!needs_qemu && self.qemu_only) {
             return false;
         }
@@ -100,9 +113,7 @@ impl Args {
 ///
 /// If this machine lacks something, or the user interrupts.
 pub fn command(args: &Args) -> Result<u8> {
-    let needs_machines = ["qemu/", "boot/", BENCH]
-        .iter()
-        .any(|section| args.wants(section));
+    let needs_machines = NEED_QEMU.iter().any(|section| args.wants(section));
     if needs_machines {
         setup::ensure(args.yes)?;
     }
@@ -121,6 +132,9 @@ pub fn command(args: &Args) -> Result<u8> {
         }
         if args.wants("boot/") {
             boots::plan(args, &mut images, &mut report, &mut jobs)?;
+        }
+        if args.wants(stress::SECTION) {
+            stress::plan(args, &mut images, &mut report, &mut jobs)?;
         }
         if args.wants(BENCH) {
             for (name, test) in BENCH_TESTS {

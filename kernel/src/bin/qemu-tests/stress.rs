@@ -33,7 +33,7 @@ use kernel::{
 /// Rounds before all that is made once, and kept, has been made: notes and tables of areas.
 const WARM_UP: u64 = 2;
 /// Frames that may stay in use since, for page tables at addresses that no round used before.
-const KEPT_FRAMES: u32 = 64;
+const KEPT_FRAMES: u32 = 32;
 /// Rounds from one that has hardly any memory to the next, and what that has, in frames.
 const SCARCE: u64 = 4;
 const SCARCE_FRAMES: u32 = 3000;

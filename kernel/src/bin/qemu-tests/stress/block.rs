@@ -67,7 +67,7 @@ static SMALL: Cache = Cache::new("stress-40", 40, 8);
 static LARGE: Cache = Cache::new("stress-1984", 1984, 64);
 
 /// Blocks of more bytes than this are filled and looked at here and there.
-const WHOLE_BYTES: usize = 4096;
+const WHOLE_BYTES: usize = 1024;
 /// Words from one such place to the next.
 const STRIDE: usize = 61;
 

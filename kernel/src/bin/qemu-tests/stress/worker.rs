@@ -15,7 +15,7 @@ use super::{
     ring::{Ring, Table},
 };
 use core::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use kernel::{
@@ -34,8 +34,12 @@ use kernel::{
 /// Blocks that a core's thread holds at most, and its interrupts.
 const THREADS: usize = 256;
 const INTERRUPTS: usize = 16;
-/// Steps of a core in one round.
+/// Steps of a core in one round, and microseconds after which it is over in any case: where the host has
+/// fewer cores than the machine, a core that waits for a lock keeps its holder from running.
 const STEPS: usize = 20_000;
+const MICROS: u64 = 1_500_000;
+/// Ticks from one step to an interrupt that it asks for, at most: some steps.
+const MOST_TICKS: usize = 2000;
 
 /// A core's part.
 #[derive(Debug)]
@@ -47,8 +51,6 @@ struct Core {
     from_interrupt: Ring,
     /// Where the interrupts' random numbers go on.
     interrupts: AtomicU64,
-    /// Whether the timer is to be armed again.
-    runs: AtomicBool,
     counts: [AtomicU64; 4],
 }
 
@@ -69,7 +71,6 @@ static CORES: [Core; MAX_CPUS] = [const {
         to_interrupt: Ring::new(),
         from_interrupt: Ring::new(),
         interrupts: AtomicU64::new(0),
-        runs: AtomicBool::new(false),
         counts: [const { AtomicU64::new(0) }; 4],
     }
 }; MAX_CPUS];
@@ -198,36 +199,25 @@ fn work_in_interrupt() {
     }
 }
 
-/// The timer's handler.
-fn tick() {
-    work_in_interrupt();
-    let core = Core::at(0);
-    if core.runs.load(Relaxed) {
-        let turn = core.interrupts.load(Relaxed);
-        let micros = 20 + turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 400;
-        timer::arm(timer::ticks() + timer::frequency_hz() * micros / 1_000_000);
-    }
-}
-
 /// One core's round.
 pub(super) fn work() {
     let core = Core::at(0);
     let seed = SEED.load(Acquire);
-    core.runs.store(true, Relaxed);
     core.interrupts.store((cpu::id() as u64 + 1) << 32, Relaxed);
-    assert!(interrupt::on_timer(tick), "no timer interrupt");
-    timer::arm(timer::ticks());
+    assert!(interrupt::on_timer(work_in_interrupt), "no timer interrupt");
     let mut random = Random::new(seed, cpu::id() as u64);
-    for step in 0..STEPS {
+    let end = timer::micros() + MICROS;
+    for step in (0..STEPS).take_while(|step| step % 64 > 0 || timer::micros() < end) {
         core.step(&mut random);
-        if step % 4 == 0 {
-            core.receive(1);
+        match step % 16 {
+            0 | 4 | 8 => core.receive(1),
+            12 => timer::arm(timer::ticks() + random.below(MOST_TICKS) as u64),
+            _ => {}
         }
         if random.below(2048) == 0 {
             core.upheaval(&mut random);
         }
     }
-    core.runs.store(false, Relaxed);
     let _masked = irq::mask();
     timer::disarm();
 }
