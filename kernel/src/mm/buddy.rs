@@ -51,6 +51,7 @@
 //!
 //! None. The zone's lock wraps the whole allocator; see [`mm`](super) for the order of locks.
 
+mod batch;
 mod fallback;
 mod growth;
 mod ranges;
@@ -63,6 +64,7 @@ use super::pageblock::{self, MigrateType, State};
 use super::zeroing;
 use core::ops::Range;
 
+pub use batch::BATCH;
 pub use validate::Violation;
 
 /// Most blocks that one allocation moves to the list of the type that claimed their pageblock.
@@ -70,11 +72,17 @@ const MOVES: usize = 4;
 /// The orders of blocks that are whole pageblocks.
 const WHOLE: u32 = 1 << Order::MAX.get() | 1 << pageblock::ORDER.get();
 
+/// Rows that a type's three bits can name, and lists that four bits of an order can: powers of two, so
+/// that no index needs a check.
+const ROWS: usize = 8;
+const PLACES: usize = 16;
+
 /// The free blocks of one migrate type.
 #[derive(Debug)]
+#[repr(align(256))]
 struct Row {
-    lists: [List; Order::COUNT],
-    blocks: [u32; Order::COUNT],
+    lists: [List; PLACES],
+    blocks: [u32; PLACES],
     /// Bit *n* is set while list *n* is not empty.
     available: u32,
 }
@@ -82,11 +90,49 @@ struct Row {
 impl Row {
     const fn new() -> Self {
         Self {
-            lists: [const { List::new() }; Order::COUNT],
-            blocks: [0; Order::COUNT],
+            lists: [const { List::new() }; PLACES],
+            blocks: [0; PLACES],
             available: 0,
         }
     }
+
+    #[inline(always)]
+    fn push(&mut self, table: &Table<'_>, pfn: Pfn, order: Order) {
+        let place = place(order);
+        self.lists[place].push_front(table, pfn);
+        self.blocks[place] += 1;
+        self.available |= 1 << place;
+    }
+
+    #[inline(always)]
+    fn remove(&mut self, table: &Table<'_>, pfn: Pfn, order: Order) {
+        let place = place(order);
+        self.lists[place].remove(table, pfn);
+        self.left(place);
+    }
+
+    /// The first block of a list.
+    #[inline(always)]
+    fn pop(&mut self, table: &Table<'_>, order: Order) -> Option<Pfn> {
+        let place = place(order);
+        let pfn = self.lists[place].pop_front(table)?;
+        self.left(place);
+        Some(pfn)
+    }
+
+    /// Notes that a block left a list.
+    #[inline(always)]
+    fn left(&mut self, place: usize) {
+        self.blocks[place] -= 1;
+        if self.blocks[place] == 0 {
+            self.available &= !(1 << place);
+        }
+    }
+}
+
+#[inline(always)]
+const fn place(order: Order) -> usize {
+    order.index() % PLACES
 }
 
 /// The allocator of one zone.
@@ -95,7 +141,7 @@ pub struct Buddy<'t> {
     table: Table<'t>,
     span: Range<Pfn>,
     class: u8,
-    rows: [Row; MigrateType::COUNT],
+    rows: [Row; ROWS],
     untouched: List,
     untouched_frames: u32,
     managed: u32,
@@ -117,7 +163,7 @@ impl<'t> Buddy<'t> {
             table,
             span,
             class,
-            rows: [const { Row::new() }; MigrateType::COUNT],
+            rows: [const { Row::new() }; ROWS],
             untouched: List::new(),
             untouched_frames: 0,
             managed: 0,
@@ -161,7 +207,8 @@ impl<'t> Buddy<'t> {
 
     /// Free blocks on the lists of `migrate`, by order; untouched memory counts as movable.
     pub fn free_blocks(&self, migrate: MigrateType) -> [u32; Order::COUNT] {
-        let mut blocks = self.rows[migrate.index()].blocks;
+        let row = &self.rows[migrate.index()];
+        let mut blocks = *row.blocks.first_chunk().expect("more places than orders");
         if migrate == MigrateType::Movable {
             blocks[Order::MAX.index()] += self.untouched_frames / Order::MAX.frames();
         }
@@ -171,11 +218,7 @@ impl<'t> Buddy<'t> {
     /// Takes a block of `order` for `migrate`, if more than `reserve` frames stay free. CMA memory
     /// counts, and is given, for movable requests alone.
     pub fn alloc(&mut self, order: Order, migrate: MigrateType, reserve: u32) -> Option<Pfn> {
-        let usable = match migrate {
-            MigrateType::Movable => self.free,
-            _ => self.free - self.cma,
-        };
-        if usable < order.frames() + reserve {
+        if self.usable(migrate) < order.frames() + reserve {
             return None;
         }
         let pfn = match self.take(order, migrate) {
@@ -183,32 +226,89 @@ impl<'t> Buddy<'t> {
             None => self.take_elsewhere(order, migrate)?,
         };
         self.table.at(pfn).set_head(Kind::Allocated, order);
-        self.free -= order.frames();
-        self.lowest_free = self.lowest_free.min(self.free);
+        self.note_taken(order.frames());
         Some(pfn)
     }
 
-    /// Takes a block off the lists of `migrate`, or a pageblock that is free altogether.
-    fn take(&mut self, order: Order, migrate: MigrateType) -> Option<Pfn> {
-        let mut moves = 0;
-        loop {
-            let whole = self.rows[MigrateType::Movable.index()].available & WHOLE;
-            let available = self.rows[migrate.index()].available | whole;
-            let found = Order::lowest_of(available >> order.get() << order.get())?;
-            if found >= pageblock::ORDER {
-                let pfn = self.pop(found, MigrateType::Movable);
-                self.carve(pfn, found, order, migrate);
-                return Some(pfn);
-            }
-            let pfn = self.pop(found, migrate);
-            let owner = self.table.pageblock(pfn).state().migrate_type();
-            if owner == migrate || moves == MOVES {
-                self.split(pfn, found, order, owner);
-                return Some(pfn);
-            }
-            self.link(pfn, found, owner);
-            moves += 1;
+    /// Free frames that requests for `migrate` may have.
+    #[inline(always)]
+    fn usable(&self, migrate: MigrateType) -> u32 {
+        match migrate {
+            MigrateType::Movable => self.free,
+            _ => self.free - self.cma,
         }
+    }
+
+    #[inline(always)]
+    fn note_taken(&mut self, frames: u32) {
+        self.free -= frames;
+        self.lowest_free = self.lowest_free.min(self.free);
+    }
+
+    /// The smallest order of which the lists of `migrate`, or those of whole pageblocks, have a block
+    /// that will do.
+    #[inline(always)]
+    fn smallest(&self, order: Order, migrate: MigrateType) -> Option<Order> {
+        let whole = self.rows[MigrateType::Movable.index()].available & WHOLE;
+        let available = self.rows[migrate.index()].available | whole;
+        Order::lowest_of(available >> place(order) << place(order))
+    }
+
+    /// Takes a block off the lists of `migrate`, or a pageblock that is free altogether.
+    #[inline(always)]
+    fn take(&mut self, order: Order, migrate: MigrateType) -> Option<Pfn> {
+        let found = self.smallest(order, migrate)?;
+        if found >= pageblock::ORDER {
+            return Some(self.take_whole(found, order, migrate));
+        }
+        let pfn = self.pop(found, migrate);
+        if self.table.pageblock(pfn).state().row() != migrate.index() {
+            return Some(self.take_moved(pfn, found, order, migrate));
+        }
+        if found > order {
+            self.split(pfn, found, order, migrate);
+        }
+        Some(pfn)
+    }
+
+    /// Takes a block of whole pageblocks.
+    #[inline(always)]
+    fn take_whole(&mut self, found: Order, order: Order, migrate: MigrateType) -> Pfn {
+        let pfn = self.pop(found, MigrateType::Movable);
+        if found > order {
+            self.carve(pfn, found, order, migrate);
+        }
+        pfn
+    }
+
+    /// Goes on where `pfn`, off the list of `migrate`, was found to lie in another's pageblock: it and
+    /// some that follow move to that type's lists.
+    #[cold]
+    #[inline(never)]
+    fn take_moved(
+        &mut self,
+        mut pfn: Pfn,
+        mut found: Order,
+        order: Order,
+        migrate: MigrateType,
+    ) -> Pfn {
+        for _ in 0..MOVES {
+            let owner = self.table.pageblock(pfn).state().migrate_type();
+            if owner == migrate {
+                break;
+            }
+            let Some(next) = self.smallest(order, migrate) else {
+                break;
+            };
+            self.link(pfn, found, owner);
+            if next >= pageblock::ORDER {
+                return self.take_whole(next, order, migrate);
+            }
+            (pfn, found) = (self.pop(next, migrate), next);
+        }
+        let owner = self.table.pageblock(pfn).state().migrate_type();
+        self.split(pfn, found, order, owner);
+        pfn
     }
 
     /// Cuts a free block of whole pageblocks, on no list, down to `order`, for `migrate`.
@@ -256,34 +356,45 @@ impl<'t> Buddy<'t> {
         if !self.table.at(pfn).is_head(Kind::Allocated, order) {
             return Err(self.why_not(pfn, order));
         }
-        let migrate = state.migrate_type();
-        match migrate {
-            MigrateType::Isolated => self.isolated += order.frames(),
-            MigrateType::Cma => {
-                self.free += order.frames();
-                self.cma += order.frames();
-            }
-            _ => self.free += order.frames(),
+        self.free += order.frames();
+        if !state.is_ordinary() {
+            self.freed_special(order, state.migrate_type());
         }
-        self.insert_merged(pfn, order, migrate);
+        self.insert_merged(pfn, order, state.row());
         Ok(())
     }
 
-    /// Merges a block of pageblocks of `migrate`, whose entry may say anything, with its free buddies
+    #[cold]
+    fn freed_special(&mut self, order: Order, migrate: MigrateType) {
+        if migrate == MigrateType::Cma {
+            self.cma += order.frames();
+        } else {
+            self.free -= order.frames();
+            self.isolated += order.frames();
+        }
+    }
+
+    /// Merges a block of pageblocks of a type, whose entry may say anything, with its free buddies
     /// and puts it on a list.
-    fn insert_merged(&mut self, mut pfn: Pfn, mut order: Order, mut migrate: MigrateType) {
+    #[inline]
+    fn insert_merged(&mut self, mut pfn: Pfn, mut order: Order, row: usize) {
+        let table = self.table;
         while order < pageblock::ORDER {
             let buddy = Pfn::new(pfn.get() ^ order.frames());
-            let entry = self.table.at(buddy);
-            let Some(list) = entry.free_of(order) else {
-                return self.link(pfn, order, migrate);
+            let Some(list) = table.at(buddy).free_row(order) else {
+                return self.link_in(pfn, order, row);
             };
-            self.unlink(buddy, order, list);
-            entry.clear();
-            self.table.at(pfn).clear();
+            self.rows[list].remove(&table, buddy, order);
+            // The lower half's entry is written last, as the head or as the higher half of a larger one.
+            table.at(pfn.max(buddy)).clear();
             pfn = pfn.min(buddy);
             order = order.larger().expect("below a pageblock's");
         }
+        self.insert_whole(pfn, order, MigrateType::from_row(row));
+    }
+
+    /// Puts a free block of whole pageblocks on a list, with the buddy of a pageblock that is free, too.
+    fn insert_whole(&mut self, mut pfn: Pfn, mut order: Order, mut migrate: MigrateType) {
         let state = self.table.pageblock(pfn).state();
         if migrate.is_ordinary() && migrate != MigrateType::Movable {
             migrate = MigrateType::Movable;
@@ -313,30 +424,29 @@ impl<'t> Buddy<'t> {
         true
     }
 
+    #[inline]
     fn link(&mut self, pfn: Pfn, order: Order, migrate: MigrateType) {
-        self.table.at(pfn).set_free(order, migrate);
-        let row = &mut self.rows[migrate.index()];
-        row.lists[order.index()].push_front(&self.table, pfn);
-        row.blocks[order.index()] += 1;
-        row.available |= 1 << order.get();
+        self.link_in(pfn, order, migrate.index());
+    }
+
+    #[inline(always)]
+    fn link_in(&mut self, pfn: Pfn, order: Order, row: usize) {
+        let table = self.table;
+        table.at(pfn).set_free(order, row);
+        self.rows[row % ROWS].push(&table, pfn, order);
     }
 
     fn unlink(&mut self, pfn: Pfn, order: Order, migrate: MigrateType) {
-        let row = &mut self.rows[migrate.index()];
-        let list = &mut row.lists[order.index()];
-        list.remove(&self.table, pfn);
-        row.blocks[order.index()] -= 1;
-        if list.first().is_none() {
-            row.available &= !(1 << order.get());
-        }
+        let table = self.table;
+        self.rows[migrate.index()].remove(&table, pfn, order);
     }
 
     /// Takes the first block off a list that is not empty.
+    #[inline(always)]
     fn pop(&mut self, order: Order, migrate: MigrateType) -> Pfn {
-        let first = self.rows[migrate.index()].lists[order.index()].first();
-        let pfn = first.expect("its bit is set");
-        self.unlink(pfn, order, migrate);
-        pfn
+        let table = self.table;
+        let first = self.rows[migrate.index()].pop(&table, order);
+        first.expect("its bit is set")
     }
 
     /// Why `pfn`, in the span, whose entry is valid, cannot be freed as a block of `order`.
@@ -360,7 +470,10 @@ impl<'t> Buddy<'t> {
         match self.block_around(pfn) {
             Some((Kind::Free, _)) => FrameError::DoubleFree(pfn),
             Some(_) if !pfn.is_aligned_to(order) => FrameError::Misaligned { pfn, order },
-            Some((_, head)) => FrameError::NotAHead { pfn, head },
+            Some((_, head)) => FrameError::NotAHead {
+                pfn,
+                block: self.table.at(head).order(),
+            },
             None => FrameError::NotManaged(pfn),
         }
     }
@@ -370,7 +483,10 @@ impl<'t> Buddy<'t> {
     fn why_not_known(&self, pfn: Pfn) -> FrameError {
         match self.block_around(pfn) {
             Some((Kind::Free, _)) => FrameError::DoubleFree(pfn),
-            Some((_, head)) => FrameError::NotAHead { pfn, head },
+            Some((_, head)) => FrameError::NotAHead {
+                pfn,
+                block: self.table.at(head).order(),
+            },
             None if self.is_untouched(pfn) => FrameError::DoubleFree(pfn),
             None => FrameError::NotManaged(pfn),
         }

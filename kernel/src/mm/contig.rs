@@ -88,8 +88,13 @@ impl Frames<'_> {
             range.start < range.end && last.is_some_and(|last| zone.span().contains(&last))
         });
         let zone = zone.ok_or(ContigError::NotInZone(range.clone()))?;
-        self.check_spare(zone, frame::count(&range))?;
+        let frames = frame::count(&range);
+        if self.check_spare(zone, frames).is_err() {
+            self.drain_lists();
+            self.check_spare(zone, frames)?;
+        }
         let isolated = isolate(zone, &range);
+        self.drain_lists();
         let taken = match &isolated {
             all if all.end >= range.end => take(zone, &range),
             part => Err(ContigError::Busy(part.end.max(range.start))),
@@ -118,6 +123,7 @@ impl Frames<'_> {
         if !align_frames.is_power_of_two() {
             return Err(ContigError::Alignment(align_frames));
         }
+        self.drain_lists();
         let mut zones = self.zones_for(gfp);
         let found = zones.find_map(|zone| self.find_in(zone, frames, align_frames));
         found.ok_or_else(|| self.too_few(frames))
@@ -134,7 +140,7 @@ impl Frames<'_> {
         while pfn < range.end {
             let entry = self.table().find(pfn);
             let order = entry.map_or(Order::ZERO, |entry| entry.order());
-            self.free(pfn, order)?;
+            self.free_to_zone(pfn, order)?;
             pfn = pfn.offset(order.frames());
         }
         Ok(())

@@ -11,7 +11,8 @@
 //!
 //! A block is known by its first frame, its head; the entries of the other frames are zero. Only
 //! slabs (at most eight frames) mark those too, so that any address inside leads to its cache. The
-//! head of a free block says in bits 16 to 18 on which migrate type's list it is.
+//! head of a free block says in its fourth byte on which migrate type's list it is, the head of an allocated
+//! one the [magazine](super::page_lists) that takes it when it is freed, or 0.
 //!
 //! The third byte alone decides what a free looks at first: the magazine of the objects in the frame,
 //! or 0 where there are none. Nothing but a slab may put another value there.
@@ -35,6 +36,7 @@ use super::addr::{Order, Pfn};
 use super::pageblock::{self, MigrateType, Pageblock, State};
 use core::{
     ops::Range,
+    ptr::NonNull,
     sync::atomic::{
         AtomicU32, AtomicU64,
         Ordering::{AcqRel, Relaxed},
@@ -95,7 +97,8 @@ pub const fn slab_tag(cache: CacheId, order: Order, magazine: u8) -> u32 {
     Kind::Slab as u32 | (order.get() as u32) << 8 | (magazine as u32) << 16 | (cache.0 as u32) << 24
 }
 
-const TYPE_SHIFT: u32 = 16;
+/// Where a free block names its list's type, and an allocated one its magazine.
+const LIST_SHIFT: u32 = 24;
 const FREE_SHIFT: u32 = 32;
 const IN_USE_SHIFT: u32 = 42;
 /// Highest, so that one shift yields it.
@@ -125,18 +128,22 @@ impl Frame {
     }
 
     /// The list's type, if it is the head of a free block of that order.
-    #[inline]
     pub(super) fn free_of(&self, order: Order) -> Option<MigrateType> {
-        let found = self.head.load(Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "three bits are meant")]
-        let migrate = MigrateType::from_bits((found >> TYPE_SHIFT) as u8);
-        (found & 0xffff == head(Kind::Free, order)).then_some(migrate)
+        self.free_row(order).map(MigrateType::from_row)
     }
 
-    /// Makes it the head of a free block on a list of `migrate`.
-    #[inline]
-    pub(super) fn set_free(&self, order: Order, migrate: MigrateType) {
-        let list = (migrate as u64) << TYPE_SHIFT;
+    /// The list's [row](MigrateType::index), below 8, if it is the head of a free block of that order.
+    #[inline(always)]
+    pub(super) fn free_row(&self, order: Order) -> Option<usize> {
+        let found = self.head.load(Relaxed);
+        let row = (found >> LIST_SHIFT & 7) as usize;
+        (found & 0xffff == head(Kind::Free, order)).then_some(row)
+    }
+
+    /// Makes it the head of a free block on a list of `row`.
+    #[inline(always)]
+    pub(super) fn set_free(&self, order: Order, row: usize) {
+        let list = (row as u64) << LIST_SHIFT;
         self.head.store(head(Kind::Free, order) | list, Relaxed);
     }
 
@@ -153,7 +160,35 @@ impl Frame {
     /// Whether it is the head of a block of that kind and order.
     #[inline]
     pub fn is_head(&self, kind: Kind, order: Order) -> bool {
-        self.head.load(Relaxed) == head(kind, order)
+        self.head.load(Relaxed) & !(0xff << LIST_SHIFT) == head(kind, order)
+    }
+
+    /// The number of the magazine that takes the allocated block of `order` of which this is the head,
+    /// or 0 if it names none; `None` if it is something else.
+    #[inline(always)]
+    pub(super) fn magazine(&self, order: Order) -> Option<u8> {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        let found = self.head.load(Relaxed) as u32;
+        let expected = Kind::Allocated as u32 | u32::from(order.get()) << 8;
+        let rest = found.wrapping_sub(expected);
+        (rest << 8 == 0).then_some((rest >> LIST_SHIFT) as u8)
+    }
+
+    /// Where its links are: for an allocated block, 8 bytes that are its owner's.
+    #[inline(always)]
+    pub(super) fn links(&self) -> NonNull<u8> {
+        // Out of a reference to the whole entry: both links are one word here.
+        NonNull::from(self)
+            .with_addr(NonNull::from(&self.next).addr())
+            .cast()
+    }
+
+    /// Makes it the head of an allocated block of `order` that `magazine` takes when it is freed.
+    #[inline]
+    pub(super) fn set_allocated(&self, order: Order, magazine: u8) {
+        let list = u64::from(magazine) << LIST_SHIFT;
+        self.head
+            .store(head(Kind::Allocated, order) | list, Relaxed);
     }
 
     /// An entry of a table that nobody initialised: at worst it looks like what it is not.
@@ -382,6 +417,7 @@ impl List {
         self.last.pfn()
     }
 
+    #[inline]
     pub(super) fn push_front(&mut self, table: &Table<'_>, pfn: Pfn) {
         let frame = table.at(pfn);
         frame.set_prev(Link::END);
@@ -404,6 +440,19 @@ impl List {
         self.last = Link::to(pfn);
     }
 
+    /// Takes its first head off it.
+    #[inline]
+    pub(super) fn pop_front(&mut self, table: &Table<'_>) -> Option<Pfn> {
+        let pfn = self.first.pfn()?;
+        self.first = table.at(pfn).next();
+        match self.first.pfn() {
+            Some(first) => table.at(first).set_prev(Link::END),
+            None => self.last = Link::END,
+        }
+        Some(pfn)
+    }
+
+    #[inline]
     pub(super) fn remove(&mut self, table: &Table<'_>, pfn: Pfn) {
         let frame = table.at(pfn);
         let (next, prev) = (frame.next(), frame.prev());

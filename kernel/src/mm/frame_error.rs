@@ -36,8 +36,8 @@ pub enum FrameError {
     NotAHead {
         /// The frame given to `free`.
         pfn: Pfn,
-        /// The block's first frame.
-        head: Pfn,
+        /// The block's order: it starts at the multiple of its frames below.
+        block: Order,
     },
     /// The block was allocated with another order.
     WrongOrder {
@@ -77,7 +77,8 @@ impl fmt::Display for FrameError {
             Self::Misaligned { pfn, order } => {
                 write!(f, "frame {pfn:#x} cannot start {} frames", order.frames())
             }
-            Self::NotAHead { pfn, head } => {
+            Self::NotAHead { pfn, block } => {
+                let head = pfn.get() & !(block.frames() - 1);
                 write!(f, "frame {pfn:#x} is inside the block at {head:#x}")
             }
             Self::WrongOrder { pfn, given, actual } => write!(
@@ -93,3 +94,6 @@ impl fmt::Display for FrameError {
 }
 
 impl core::error::Error for FrameError {}
+
+// A result of the fast paths is one register.
+const _: () = assert!(size_of::<Result<Pfn, FrameError>>() == 8);

@@ -32,13 +32,17 @@ use super::failures::{Failures, Reason};
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
 use super::gfp::Gfp;
+use super::local::Locals;
+use super::page_lists;
 use super::pageblock::{self, MigrateType, Pageblock};
 use super::reclaim::Reclaim;
 use super::warnings::Warnings;
 use super::zeroing;
 use super::zone::{Watermarks, Zone, ZoneKind, ZoneLimits, ZoneStatistics};
+use crate::sync::request::{self, Request};
 use core::ops::Range;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicU64;
 use spin::Once;
 
 pub use super::frame_error::FrameError;
@@ -47,7 +51,10 @@ pub use super::frame_error::FrameError;
 #[derive(Debug)]
 pub struct Frames<'t> {
     linear: LinearMap,
-    table: Table<'t>,
+    pub(super) table: Table<'t>,
+    pub(super) locals: Locals,
+    /// Raised when all contexts shall give back what they have listed.
+    pub(super) drains: AtomicU64,
     zones: [Zone<'t>; ZoneKind::COUNT],
     /// For each class (the two lowest bits of flags) the zone where a search begins.
     first_zone: [u8; CLASSES],
@@ -88,6 +95,8 @@ impl<'t> Frames<'t> {
         Self {
             linear,
             table,
+            locals: Locals::new(),
+            drains: AtomicU64::new(0),
             zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, &limits, class_of(kind))),
             first_zone,
             failures: Failures::new(),
@@ -127,20 +136,59 @@ impl<'t> Frames<'t> {
     /// # Errors
     ///
     /// [`FrameError::OutOfMemory`], and [`FrameError::Impossible`] at once.
-    #[inline]
     pub fn alloc(&self, order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
-        let block = if self.faults.strikes() {
-            None
+        let listed = if self.faults.strikes() {
+            return Err(self.exhausted(order, gfp));
         } else {
-            let zone = &self.zones[self.first_zone(gfp)];
-            let block = zone.alloc_above_low(order, MigrateType::of_group(gfp.group()));
-            block.or_else(|| self.alloc_slowly(order, gfp))
+            page_lists::take(self.locals.here(), order, gfp)
+        };
+        if let Some(pfn) = listed
+            && !gfp.contains(Gfp::ZERO)
+        {
+            return Ok(pfn);
+        }
+        self.alloc_past_lists(listed, order, gfp)
+    }
+
+    /// What `alloc` does but for looking at the lists, where it found `listed`.
+    fn alloc_past_lists(
+        &self,
+        listed: Option<Pfn>,
+        order: Order,
+        gfp: Gfp,
+    ) -> Result<Pfn, FrameError> {
+        let block = match listed {
+            Some(pfn) => Some(pfn),
+            None if order > page_lists::LARGEST => self.alloc_from_zone(order, gfp),
+            None => self.alloc_and_refill(order, gfp),
         };
         let pfn = block.ok_or_else(|| self.exhausted(order, gfp))?;
         if gfp.contains(Gfp::ZERO) {
             self.clear(pfn, order);
         }
         Ok(pfn)
+    }
+
+    /// Takes a block from the zone where a search begins, past the lists.
+    #[inline]
+    pub(super) fn alloc_from_zone(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let zone = &self.zones[self.first_zone(gfp)];
+        let block = zone.alloc_above_low(order, MigrateType::of_group(gfp.group()));
+        block.or_else(|| self.alloc_slowly(order, gfp))
+    }
+
+    /// The zone of a pageblock of `class`.
+    #[inline]
+    pub(super) fn zone_of_class(&self, class: usize) -> &Zone<'t> {
+        let zone = usize::from(self.first_zone[class % CLASSES]);
+        &self.zones[zone.min(ZoneKind::COUNT - 1)]
+    }
+
+    /// The lowest class whose searches begin in the same zone as those of `class`.
+    pub(super) fn home_class(&self, class: usize) -> usize {
+        let zone = self.first_zone[class % CLASSES];
+        let home = self.first_zone.iter().position(|&first| first == zone);
+        home.unwrap_or(0)
     }
 
     /// The index of the zone where a search for these flags begins, below [`ZoneKind::COUNT`].
@@ -152,12 +200,16 @@ impl<'t> Frames<'t> {
     /// Looks through all zones that `gfp` allows, at last as deep in their reserves as it goes.
     #[cold]
     #[inline(never)]
-    fn alloc_slowly(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+    pub(super) fn alloc_slowly(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
         let migrate = MigrateType::of_group(gfp.group());
         let zones = || self.zones_for(gfp);
         zones()
             .find_map(|zone| zone.alloc_above_low(order, migrate))
             .or_else(|| self.alloc_in_need(order, gfp))
+            .or_else(|| {
+                self.drain_lists();
+                self.alloc_in_need(order, gfp)
+            })
             .or_else(|| self.alloc_by_reclaim(order, gfp))
     }
 
@@ -177,7 +229,7 @@ impl<'t> Frames<'t> {
     /// Whether there is a block that such a request could have.
     pub(super) fn has_block(&self, order: Order, gfp: Gfp) -> bool {
         self.alloc_in_need(order, gfp).is_some_and(|block| {
-            let freed = self.free(block, order);
+            let freed = self.free_to_zone(block, order);
             debug_assert_eq!(freed, Ok(()), "it was just taken");
             true
         })
@@ -240,11 +292,29 @@ impl<'t> Frames<'t> {
     /// # Errors
     ///
     /// The block was not allocated here like this, or is free; nothing was changed.
-    #[inline]
     pub fn free(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
+        if !cfg!(feature = "hardened") && page_lists::list(self.locals.here(), pfn, order) {
+            return Ok(());
+        }
+        self.free_past_lists(pfn, order)
+    }
+
+    /// What `free` does with what it did not list.
+    #[inline]
+    fn free_past_lists(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
+        if order > page_lists::LARGEST {
+            self.free_to_zone(pfn, order)
+        } else {
+            self.free_and_drain(pfn, order)
+        }
+    }
+
+    /// Gives a block back to its zone, past the lists.
+    #[inline]
+    pub(super) fn free_to_zone(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
         let state = self.table.state(pfn).ok_or(FrameError::NotManaged(pfn))?;
         let zone = if state.is_touched() {
-            &self.zones[usize::from(self.first_zone[state.class()]).min(ZoneKind::COUNT - 1)]
+            self.zone_of_class(state.class())
         } else {
             self.zone_of(pfn).ok_or(FrameError::NotManaged(pfn))?
         };
@@ -266,7 +336,7 @@ impl<'t> Frames<'t> {
 
     /// Whether `pfn` is in a free block, at this moment.
     pub fn is_free(&self, pfn: Pfn) -> bool {
-        self.zone_of(pfn).is_some_and(|zone| zone.is_free(pfn))
+        self.zone_of(pfn).is_some_and(|zone| zone.is_free(pfn)) || self.is_listed(pfn)
     }
 
     pub(super) fn zone_of(&self, pfn: Pfn) -> Option<&Zone<'t>> {
@@ -301,9 +371,10 @@ impl<'t> Frames<'t> {
         self.table.find(Pfn::new(u32::try_from(pfn).ok()?))
     }
 
-    /// Frames that are free, in all zones.
+    /// Frames that are free, in all zones and on all lists.
     pub fn free_frames(&self) -> u32 {
-        self.zones().map(|zone| zone.free_frames).sum()
+        let in_zones: u32 = self.zones().map(|zone| zone.free_frames).sum();
+        in_zones + self.listed_frames()
     }
 
     /// Frames that were ever given to it, in all zones.
@@ -396,6 +467,11 @@ pub unsafe fn init(
     );
     // SAFETY: the caller promises the same.
     let frames = FRAMES.call_once(|| unsafe { Frames::new(linear, table, limits) });
+    request::handle(Request::DrainFrames, |irq| {
+        if let Some(frames) = global() {
+            frames.drain_this_core(irq);
+        }
+    });
     for range in free {
         frames.add(super::addr::frames_within(&range));
     }
@@ -412,11 +488,32 @@ pub fn global() -> Option<&'static Frames<'static>> {
 /// # Errors
 ///
 /// [`FrameError::OutOfMemory`], [`FrameError::Impossible`], [`FrameError::NotReady`].
+#[inline]
 #[cfg_attr(feature = "call-sites", track_caller)]
 pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
-    let block = global().ok_or(FrameError::NotReady)?.alloc(order, gfp)?;
+    // What this context has listed needs nothing else: its lists know where the table is.
+    #[cfg(target_os = "none")]
+    if !gfp.contains(Gfp::ZERO)
+        && let Some(pfn) = page_lists::take(crate::arch::cpu::local(), order, gfp)
+    {
+        call_sites::allocated(Call::Frames, pfn.address().get(), order.bytes());
+        return Ok(pfn);
+    }
+    let block = alloc_slowly(order, gfp)?;
     call_sites::allocated(Call::Frames, block.address().get(), order.bytes());
     Ok(block)
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_slowly(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
+    let frames = global().ok_or(FrameError::NotReady)?;
+    let listed = if gfp.contains(Gfp::ZERO) {
+        page_lists::take(frames.locals.here(), order, gfp)
+    } else {
+        None
+    };
+    frames.alloc_past_lists(listed, order, gfp)
 }
 
 /// Gives a block back to the kernel's memory; see [`Frames::free`].
@@ -424,9 +521,21 @@ pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
 /// # Errors
 ///
 /// The block was not allocated like this, or is free.
+#[inline]
 pub fn free(pfn: Pfn, order: Order) -> Result<(), FrameError> {
     call_sites::freed(pfn.address().get());
-    global().ok_or(FrameError::NotReady)?.free(pfn, order)
+    #[cfg(target_os = "none")]
+    if !cfg!(feature = "hardened") && page_lists::list(crate::arch::cpu::local(), pfn, order) {
+        return Ok(());
+    }
+    free_slowly(pfn, order)
+}
+
+#[cold]
+#[inline(never)]
+fn free_slowly(pfn: Pfn, order: Order) -> Result<(), FrameError> {
+    let frames = global().ok_or(FrameError::NotReady)?;
+    frames.free_past_lists(pfn, order)
 }
 
 /// Gives the kernel's allocator memory that boot no longer needs; partial frames are left out.

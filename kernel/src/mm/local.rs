@@ -17,7 +17,7 @@
 //!
 //! 1. A `&Local` that was got from [`Locals::here`] does not leave its context: `Local` is not `Sync`.
 //! 2. With interrupts masked, the thread context may use the core's interrupt context too: nothing else
-//!    does then ([`Locals::of_this_core`]).
+//!    does then ([`Locals::of_this_core`]). An interrupt never uses the thread's.
 //!
 //! # Cost
 //!
@@ -27,7 +27,7 @@
     reason = "shares what is each context's own, by the invariants above"
 )]
 
-use super::addr::PAGE_SHIFT;
+use super::addr::{PAGE_SHIFT, Pfn};
 use super::frame::Frame;
 use super::frames::Frames;
 use super::magazine::{Magazine, Slots};
@@ -54,6 +54,10 @@ pub struct Local {
     entries: OwnedWord,
     /// The last request to give objects back that it followed.
     pub(super) drained_objects: OwnedWord,
+    /// The first frame that has an entry, and how many have one in the high half.
+    span: OwnedWord,
+    /// The last request to drain the lists of page frames that it followed.
+    pub(super) drained_frames: OwnedWord,
     /// An array of slots for each of the first magazines.
     slots: Cell<Option<NonNull<[Slots; WITH_SLOTS]>>>,
     magazines: [Magazine; MAGAZINES],
@@ -73,6 +77,8 @@ impl Local {
             bytes: OwnedWord::new(0),
             entries: OwnedWord::new(0),
             drained_objects: OwnedWord::new(0),
+            span: OwnedWord::new(0),
+            drained_frames: OwnedWord::new(0),
             slots: Cell::new(None),
             magazines: [const { Magazine::zero() }; MAGAZINES],
         }
@@ -97,6 +103,8 @@ impl Local {
         self.entries
             .set(entries.as_ptr().expose_provenance() as u64);
         self.bytes.set((entries.len() as u64) << PAGE_SHIFT);
+        let first = u64::from(table.span().start.get());
+        self.span.set((entries.len() as u64) << 32 | first);
     }
 
     /// The magazine numbered `number`.
@@ -121,6 +129,31 @@ impl Local {
         // is the caller's, so nobody changes its entry now; for a wrong address any value will do.
         let number = unsafe { byte.read_volatile() };
         Some(self.magazine(number))
+    }
+
+    /// The entry of `pfn`, valid or not; `None` where there is none.
+    #[inline(always)]
+    pub(super) fn entry(&self, pfn: Pfn) -> Option<&Frame> {
+        let (entries, span) = (self.entries.get(), self.span.get());
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        let index = pfn.get().wrapping_sub(span as u32);
+        if u64::from(index) >= span >> 32 {
+            return None;
+        }
+        let entry = entries + u64::from(index) * size_of::<Frame>() as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
+        let entry = core::ptr::with_exposed_provenance::<Frame>(entry as usize);
+        // SAFETY: inside the entries that `learn` was shown, which outlive whoever has blocks.
+        Some(unsafe { &*entry })
+    }
+
+    /// The frame whose entry's links are at `address`.
+    #[inline(always)]
+    pub(super) fn frame_of_links(&self, address: u64) -> Pfn {
+        let (entries, span) = (self.entries.get(), self.span.get());
+        let index = (address - entries) / size_of::<Frame>() as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "the low halves are meant")]
+        Pfn::new(span as u32 + index as u32)
     }
 
     /// Gives the context slots for its magazines, the first time.

@@ -22,6 +22,7 @@
 //! | [`frames`], [`frame_error`] | the frame allocator; the kernel's own; why it refused | yes |
 //! | [`reclaim`] | memory back from caches and apps, when a request finds none | |
 //! | [`contig`] | exact ranges beyond the largest block | |
+//! | `page_lists` | each context's lists of small blocks of frames | yes |
 //! | `zeroing` | memory and table entries made zero by cache lines | yes |
 //! | [`failures`], `warnings` | which requests failed; which of those the log tells | |
 //! | [`fault_injection`] | chosen failures, for tests | |
@@ -65,6 +66,7 @@ pub mod kmalloc;
 pub mod local;
 pub mod magazine;
 pub mod memblock;
+mod page_lists;
 pub mod pageblock;
 pub mod reclaim;
 pub mod report;

@@ -4,14 +4,13 @@
 //! # Shape
 //!
 //! ```text
-//! bit   0 1       2 3        4         5        6
-//!      │ class │ mobility │ special │ head │ entries │
+//! bit   0 1     2 3        4        5        6
+//!      │ class │ type │ isolated │ head │ entries │
 //! ```
 //!
-//! *class* and *mobility* are, as one number, the group of [`Gfp`](super::gfp::Gfp) flags that the
-//! pageblock serves: the class is that of its zone, the mobility that of the requests it was opened
-//! for. *special* makes the mobility mean CMA, or isolated: then the type remembers what the pageblock
-//! was for before.
+//! *class* and *type* are, as one number, the group of [`Gfp`](super::gfp::Gfp) flags that the
+//! pageblock serves: the class is that of its zone, the type the mobility of the requests it was opened
+//! for, or CMA. *isolated* keeps everybody out; the type says for whom the pageblock was, and will be.
 //!
 //! A zeroed byte is a pageblock that nobody touched: its entries in the frame table are garbage. With
 //! *head* set the first entry is valid, which is all that a block of 512 or 1,024 frames needs. With
@@ -42,14 +41,14 @@ pub enum MigrateType {
     /// Caches that shrink.
     Reclaimable = 2,
     /// Movable frames, until contiguous memory is wanted there.
-    Cma = 4,
+    Cma = 3,
     /// Nobody: the range is about to be taken whole.
-    Isolated = 5,
+    Isolated = 4,
 }
 
 impl MigrateType {
     /// One past the highest number.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 5;
     /// All types, in Linux's order.
     pub const ALL: [Self; 5] = [
         Self::Unmovable,
@@ -75,14 +74,14 @@ impl MigrateType {
         self as usize
     }
 
-    /// The type with that number.
+    /// The type with that number, below 8.
     #[inline]
-    pub(super) const fn from_bits(bits: u8) -> Self {
-        match bits & 7 {
+    pub(super) const fn from_row(row: usize) -> Self {
+        match row {
             0 => Self::Unmovable,
             1 => Self::Movable,
             2 => Self::Reclaimable,
-            4 => Self::Cma,
+            3 => Self::Cma,
             _ => Self::Isolated,
         }
     }
@@ -124,10 +123,8 @@ const HEAD: u8 = 1 << 5;
 const ENTRIES: u8 = 1 << 6;
 const CLASS: u8 = 3;
 const TYPE_SHIFT: u8 = 2;
-/// Types that a byte alone has: isolated, formerly another one than movable.
-const ISOLATED_UNMOVABLE: u8 = 3;
-const ISOLATED_RECLAIMABLE: u8 = 6;
-const ISOLATED_CMA: u8 = 7;
+/// Isolated, where the type's two other bits say for whom it was.
+const ISOLATED: u8 = (MigrateType::Isolated as u8) << TYPE_SHIFT;
 
 impl State {
     /// A pageblock whose first entry is valid, of the zone of `class`.
@@ -147,23 +144,12 @@ impl State {
 
     /// Isolated, and remembers for whom it was.
     pub(super) const fn isolated(self) -> Self {
-        let number = match self.migrate_type() {
-            MigrateType::Unmovable => ISOLATED_UNMOVABLE,
-            MigrateType::Reclaimable => ISOLATED_RECLAIMABLE,
-            MigrateType::Cma => ISOLATED_CMA,
-            MigrateType::Movable | MigrateType::Isolated => MigrateType::Isolated as u8,
-        };
-        Self(self.0 & !(7 << TYPE_SHIFT) | number << TYPE_SHIFT)
+        Self(self.0 | ISOLATED)
     }
 
     /// For whom an isolated pageblock was.
     pub(super) const fn former_type(self) -> MigrateType {
-        match self.0 >> TYPE_SHIFT & 7 {
-            ISOLATED_UNMOVABLE => MigrateType::Unmovable,
-            ISOLATED_RECLAIMABLE => MigrateType::Reclaimable,
-            ISOLATED_CMA => MigrateType::Cma,
-            _ => MigrateType::Movable,
-        }
+        Self(self.0 & !ISOLATED).migrate_type()
     }
 
     /// The class of its zone.
@@ -175,7 +161,23 @@ impl State {
     /// Whom it is for.
     #[inline]
     pub const fn migrate_type(self) -> MigrateType {
-        MigrateType::from_bits(self.0 >> TYPE_SHIFT)
+        MigrateType::from_row(self.row())
+    }
+
+    /// The [number](MigrateType::index) of whom it is for.
+    #[inline]
+    pub(super) const fn row(self) -> usize {
+        if self.0 & ISOLATED != 0 {
+            MigrateType::Isolated.index()
+        } else {
+            (self.0 >> TYPE_SHIFT & 3) as usize
+        }
+    }
+
+    /// Whether requests name whom it is for.
+    #[inline]
+    pub(super) const fn is_ordinary(self) -> bool {
+        self.row() < MigrateType::Cma as usize
     }
 
     /// Whether anything of it is valid.
@@ -248,14 +250,10 @@ mod tests {
 
     #[test]
     fn an_isolated_pageblock_remembers_for_whom_it_was() {
-        for former in MigrateType::ALL {
-            let state = State::touched(1, former).isolated();
+        for former in &MigrateType::ALL[..4] {
+            let state = State::touched(1, *former).isolated();
             assert_eq!(state.migrate_type(), MigrateType::Isolated);
-            let expected = match former {
-                MigrateType::Isolated => MigrateType::Movable,
-                former => former,
-            };
-            assert_eq!(state.former_type(), expected);
+            assert_eq!(state.former_type(), *former);
         }
     }
 

@@ -286,10 +286,12 @@ impl<'t> Frames<'t> {
                 let given = shrinker.shrink(self, wanted);
                 self.reclaim.frames.fetch_add(given.into(), Relaxed);
                 gained += given;
-                if given > 0
-                    && let Some(result) = attempt(self)
-                {
-                    return Some(result);
+                if given > 0 {
+                    // What came back in small blocks stands on this core's lists.
+                    self.drain_lists();
+                    if let Some(result) = attempt(self) {
+                        return Some(result);
+                    }
                 }
             }
             if let Some(result) = attempt(self) {

@@ -32,7 +32,7 @@
 //! locks are ever held at once.
 
 use super::addr::{Order, Pfn};
-use super::buddy::{Buddy, Violation};
+use super::buddy::{BATCH, Buddy, Violation};
 use super::frame::Table;
 use super::frame_error::FrameError;
 use super::gfp::Gfp;
@@ -236,11 +236,45 @@ impl<'t> Zone<'t> {
         }
     }
 
+    /// How many frames ordinary requests leave it, if others have some.
+    #[inline]
+    pub fn low_watermark(&self) -> u32 {
+        self.low.load(Relaxed)
+    }
+
     /// Takes a block for `migrate`, unless fewer than the watermark `low` would stay.
     #[inline]
     pub fn alloc_above_low(&self, order: Order, migrate: MigrateType) -> Option<Pfn> {
         let low = self.low.load(Relaxed);
         self.buddy.lock().alloc(order, migrate, low)
+    }
+
+    /// As [`alloc_above_low`](Self::alloc_above_low), for several blocks: see [`Buddy::alloc_batch`].
+    #[inline]
+    pub fn alloc_batch(
+        &self,
+        kind: (Order, u8),
+        migrate: MigrateType,
+        blocks: &mut [Pfn; BATCH],
+    ) -> usize {
+        let low = self.low.load(Relaxed);
+        self.buddy.lock().alloc_batch(kind, migrate, low, blocks)
+    }
+
+    /// Gives back the first of `blocks` that are this zone's, allocated with `order`; returns the others.
+    /// Panics if one is not an allocated block.
+    pub fn free_batch<'b>(&self, blocks: &'b [Pfn], order: Order) -> &'b [Pfn] {
+        let mut buddy = self.buddy.lock();
+        let ours = blocks.iter().take_while(|pfn| self.span.contains(pfn));
+        let mut freed = 0;
+        for &pfn in ours {
+            if let Err(error) = buddy.free(pfn, order) {
+                panic!("a listed block cannot be freed: {error}");
+            }
+            freed += 1;
+        }
+        assert!(freed > 0, "a listed block of another zone");
+        &blocks[freed..]
     }
 
     /// Takes a block for a request in need, as deep in the reserve as its flags go.

@@ -46,6 +46,7 @@ const LISTED: &[&str] = &[
     "kernel/src/mm/local.rs",
     "kernel/src/mm/magazine.rs",
     "kernel/src/mm/magazine/tests.rs",
+    "kernel/src/mm/page_lists.rs",
     "kernel/src/mm/slab/bulk.rs",
     "kernel/src/mm/slab/context.rs",
     "kernel/src/mm/slab/handle.rs",

@@ -44,7 +44,7 @@ impl Buddy<'_> {
             let touched = State::touched(self.class, MigrateType::Cma);
             self.table.pageblock(pfn).set(touched);
             self.table.at(pfn).clear();
-            self.insert_merged(pfn, pageblock::ORDER, MigrateType::Cma);
+            self.insert_whole(pfn, pageblock::ORDER, MigrateType::Cma);
             pfn = pfn.offset(pageblock::FRAMES);
         }
         self.managed += frames;
@@ -68,8 +68,8 @@ impl Buddy<'_> {
             }
             self.managed += order.frames();
             self.free += order.frames();
-            let migrate = pageblock.state().migrate_type();
-            self.insert_merged(pfn, order, migrate);
+            let row = pageblock.state().row();
+            self.insert_merged(pfn, order, row);
             pfn = pfn.offset(order.frames());
         }
     }

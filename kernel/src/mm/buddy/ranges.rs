@@ -81,7 +81,7 @@ impl Buddy<'_> {
         }
         if all_free {
             self.unlink(start, pageblock::ORDER, target);
-            self.insert_merged(start, pageblock::ORDER, target);
+            self.insert_whole(start, pageblock::ORDER, target);
         }
     }
 

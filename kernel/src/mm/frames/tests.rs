@@ -162,6 +162,8 @@ proptest! {
         let frames = arena.frames(&LIMITS, &banks());
         let before: Vec<_> = frames.zones().map(|zone| zone.free_blocks).collect();
         run(&frames, &banks(), &ops);
+        frames.drain_lists();
+        prop_assert_eq!(frames.validate(), Ok(()));
         let after: Vec<_> = frames.zones().map(|zone| zone.free_blocks).collect();
         prop_assert_eq!(before, after);
     }
@@ -246,7 +248,7 @@ fn wrong_frees_are_named_and_change_nothing() {
             2,
             FrameError::NotAHead {
                 pfn: inside,
-                head: block,
+                block: order(3),
             },
         ),
         (
@@ -279,18 +281,17 @@ fn wrong_frees_are_named_and_change_nothing() {
         assert_eq!(frames.free(pfn, order(given)), Err(error), "{error}");
         assert_eq!((frames.validate(), frames.free_frames()), (Ok(()), free));
     }
-    // Freed twice: while it is a block of its own, and once it is inside a larger one.
-    frames.free(other, order(3)).unwrap();
-    assert_eq!(
-        frames.free(other, order(3)),
-        Err(FrameError::DoubleFree(other))
-    );
     frames.free(block, order(3)).unwrap();
-    for twice in [block, other] {
-        assert_eq!(
-            frames.free(twice, order(3)),
-            Err(FrameError::DoubleFree(twice))
-        );
+    frames.free(other, order(3)).unwrap();
+    // Freed twice: while it is a block of its own, and once it is inside a larger one.
+    let block = frames.alloc(order(4), Gfp::KERNEL).unwrap();
+    let other = frames.alloc(order(4), Gfp::KERNEL).unwrap();
+    for freed in [block, other] {
+        frames.free(freed, order(4)).unwrap();
+        for twice in [freed, block] {
+            let error = Err(FrameError::DoubleFree(twice));
+            assert_eq!(frames.free(twice, order(4)), error);
+        }
     }
     assert_eq!(frames.validate(), Ok(()));
     assert_eq!(frames.free_frames(), frames.managed_frames());
@@ -360,6 +361,77 @@ fn whole_pageblocks_leave_the_table_untouched() {
     assert!(frames.table().find(frame.offset(512)).is_some());
     assert!(frames.table().find(frame.offset(513)).is_none());
     assert_eq!(frames.validate(), Ok(()));
+}
+
+#[test]
+fn a_listed_block_that_is_freed_twice_is_named_at_the_latest_when_it_leaves_the_list() {
+    let mut arena = Arena::new(FIRST, 1024);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 1024)]);
+    let pfn = frames.alloc(Order::ZERO, Gfp::KERNEL).unwrap();
+    frames.free(pfn, Order::ZERO).unwrap();
+    assert!(frames.is_free(pfn));
+    let twice = frames.free(pfn, Order::ZERO);
+    if cfg!(feature = "hardened") {
+        return assert_eq!(twice, Err(FrameError::DoubleFree(pfn)));
+    }
+    let drain = std::panic::AssertUnwindSafe(|| frames.drain_lists());
+    let panic = std::panic::catch_unwind(drain).unwrap_err();
+    let message = panic.downcast_ref::<std::string::String>().unwrap();
+    assert!(message.starts_with("double free of frame"), "{message}");
+}
+
+#[test]
+fn lists_are_refilled_and_drained_a_few_at_a_time() {
+    let mut arena = Arena::new(FIRST, 4096);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 4096)]);
+    for raw in 0..=3 {
+        let order = Order::new(raw).unwrap();
+        let listed = || frames.listed_frames() / order.frames();
+        let in_zones = || frames.zones().map(|zone| zone.free_frames).sum::<u32>();
+        let mut blocks = Vec::new();
+        for _ in 0..50 {
+            let before = in_zones();
+            blocks.push(frames.alloc(order, Gfp::KERNEL).unwrap());
+            assert!(before - in_zones() <= 4 * order.frames());
+        }
+        for pfn in blocks {
+            let before = in_zones();
+            frames.free(pfn, order).unwrap();
+            assert!(in_zones() - before <= 4 * order.frames());
+        }
+        assert!((1..=31).contains(&listed()), "{}", listed());
+        frames.drain_lists();
+        assert_eq!((listed(), frames.free_frames()), (0, 4096));
+        assert_eq!(frames.validate(), Ok(()));
+    }
+}
+
+#[test]
+fn what_another_thread_has_listed_it_gives_back_when_it_is_asked() {
+    let mut arena = Arena::new(FIRST, 1024);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 1024)]);
+    let (to_other, from_main) = std::sync::mpsc::channel::<()>();
+    let (to_main, from_other) = std::sync::mpsc::channel::<()>();
+    let frames = &frames;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let pfn = frames.alloc(Order::ZERO, Gfp::KERNEL).unwrap();
+            frames.free(pfn, Order::ZERO).unwrap();
+            to_main.send(()).unwrap();
+            from_main.recv().unwrap();
+            frames.follow_drains();
+            to_main.send(()).unwrap();
+            // Its context lives until it is dropped: the main thread looks at it.
+            let _ended = from_main.recv();
+        });
+        from_other.recv().unwrap();
+        frames.drain_lists();
+        assert!(frames.listed_frames() > 0);
+        to_other.send(()).unwrap();
+        from_other.recv().unwrap();
+        assert_eq!((frames.listed_frames(), frames.validate()), (0, Ok(())));
+        drop(to_other);
+    });
 }
 
 #[test]

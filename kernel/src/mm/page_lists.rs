@@ -1,0 +1,255 @@
+//! Each context's lists of small blocks of page frames, in front of the zones.
+//!
+//! # Shape
+//!
+//! ```text
+//! group = zone's class × mobility     order 0      order 1      order 2     order 3
+//! (the four lowest bits of flags)     31 blocks    16           8           8          one magazine each
+//!                                        │ ▲
+//!                            empty: 4 ◄──┘ └──► full: 4          one lock of the zone each time
+//! ```
+//!
+//! What a [magazine](super::magazine) lists are entries of the frame table: the mark stands where the
+//! links of a free block are. The head of an allocated block names the magazine that takes it, so that
+//! a free finds it in the entry that it must check anyway.
+//!
+//! # Invariants
+//!
+//! 1. A listed block is allocated, as the zone sees it, and its entry names the magazine of its order.
+//! 2. Magazines of page frames list the links of entries of this allocator's table alone.
+//!
+//! # Cost
+//!
+//! `take` and `list` touch the magazine, its slot and the entry. Past them, a refill takes at most four
+//! blocks, and a drain gives four back.
+//!
+//! # Locking
+//!
+//! None of its own: see [`magazine`](super::magazine). A context drains other contexts' lists by
+//! asking: they do it at their next slow path, or when [`follow_drains`](Frames::follow_drains) is
+//! called there.
+#![allow(
+    unsafe_code,
+    reason = "gives the links of entries to magazines, by the invariants above"
+)]
+
+use super::addr::{Order, Pfn};
+use super::buddy::BATCH;
+use super::frame::{Frame, Kind};
+use super::frame_error::FrameError;
+use super::frames::Frames;
+use super::gfp::Gfp;
+use super::local::{FIRST_OF_PAGES, Local};
+use super::magazine::{Block, Top};
+use super::pageblock::MigrateType;
+use crate::sync::irq::{self, IrqMasked};
+#[cfg(target_os = "none")]
+use crate::sync::request::{self, Cores, Request};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// The largest order that is listed.
+pub(super) const LARGEST: Order = Order::new(3).expect("below the largest");
+/// Most blocks that a magazine holds, by order.
+const CAPACITIES: [u16; 4] = [31, 16, 8, 8];
+/// Groups that flags can name.
+const GROUPS: usize = 16;
+
+/// The number of the magazine for blocks of `order`, a listed one, of `group`.
+#[inline(always)]
+const fn number(group: usize, order: Order) -> u8 {
+    #[expect(clippy::cast_possible_truncation, reason = "64 to 127")]
+    let number = (FIRST_OF_PAGES + group * CAPACITIES.len() + order.index()) as u8;
+    number
+}
+
+/// Takes a block off a context's list, if there is one.
+#[inline(always)]
+pub(super) fn take(local: &Local, order: Order, gfp: Gfp) -> Option<Pfn> {
+    if order > LARGEST {
+        return None;
+    }
+    let block = local.magazine(number(gfp.group(), order)).pop().ok()?;
+    Some(local.frame_of_links(block.address()))
+}
+
+/// Lists a block that is given back; false, and nothing done, if there is no room, if its entry
+/// names no magazine, or if it is not an allocated block of `order`.
+#[inline(always)]
+pub(super) fn list(local: &Local, pfn: Pfn, order: Order) -> bool {
+    let entry = local.entry(pfn);
+    let number = entry.and_then(|entry| Some((entry, entry.magazine(order)?)));
+    number.is_some_and(|(entry, number)| push(local, number, entry))
+}
+
+#[inline(always)]
+fn push(local: &Local, number: u8, entry: &Frame) -> bool {
+    // SAFETY: the links of an allocated block's entry are its owner's, who gives it up.
+    let block = unsafe { Block::new(entry.links()) };
+    local.magazine(number).push(block).is_ok()
+}
+
+impl Frames<'_> {
+    /// The group that the lists of requests with these flags are in: several groups share one where
+    /// the machine has no such zone.
+    fn home_group(&self, gfp: Gfp) -> usize {
+        let migrate = MigrateType::of_group(gfp.group());
+        self.home_class(gfp.group() & 3) | migrate.index() << 2
+    }
+
+    /// Takes a block of a listed order where no list had one, and lists some more.
+    #[inline(never)]
+    pub(super) fn alloc_and_refill(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let local = self.locals.here();
+        self.follow_drains();
+        let number = number(self.home_group(gfp), order);
+        match local.magazine(number).top() {
+            Top::Block(block) => return Some(local.frame_of_links(block.address())),
+            Top::Broken(address) => die_of_double_free(local, address),
+            Top::Empty => {}
+        }
+        local.learn(self);
+        let has_slots = local.attach(number, CAPACITIES[order.index()]);
+        let mut blocks = [Pfn::default(); BATCH];
+        let taken = if has_slots {
+            let migrate = MigrateType::of_group(gfp.group());
+            let zone = self.zone_of_class(gfp.group());
+            zone.alloc_batch((order, number), migrate, &mut blocks)
+        } else {
+            0
+        };
+        if taken == 0 {
+            return self.alloc_slowly(order, gfp);
+        }
+        // The lowest is handed out last.
+        for &pfn in blocks[1..taken].iter().rev() {
+            let listed = push(local, number, self.table.at(pfn));
+            assert!(listed, "an empty list has room");
+        }
+        Some(blocks[0])
+    }
+
+    /// Gives back a block of a listed order that the fast path did not list.
+    #[inline(never)]
+    pub(super) fn free_and_drain(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
+        if cfg!(feature = "hardened") && self.is_listed(pfn) {
+            return Err(FrameError::DoubleFree(pfn));
+        }
+        self.follow_drains();
+        let entry = self.table.find(pfn);
+        let Some(entry) = entry.filter(|entry| entry.is_head(Kind::Allocated, order)) else {
+            return self.free_to_zone(pfn, order);
+        };
+        let state = self.table.pageblock(pfn).state();
+        if !state.is_ordinary() {
+            return self.free_to_zone(pfn, order);
+        }
+        let local = self.locals.here();
+        let named = entry.magazine(order).filter(|number| *number > 0);
+        let number = named.unwrap_or(number(state.class() | state.row() << 2, order));
+        local.learn(self);
+        if !local.attach(number, CAPACITIES[order.index()]) {
+            return self.free_to_zone(pfn, order);
+        }
+        entry.set_allocated(order, number);
+        if !push(local, number, entry) {
+            self.drain(local, number, order);
+            assert!(push(local, number, entry), "a drained list has room");
+        }
+        Ok(())
+    }
+
+    /// Gives up to a batch of a list's blocks back to their zones; whether there were any.
+    fn drain(&self, local: &Local, number: u8, order: Order) -> bool {
+        let mut blocks = [Pfn::default(); BATCH];
+        let mut taken = 0;
+        for block in &mut blocks {
+            *block = match local.magazine(number).top() {
+                Top::Block(block) => local.frame_of_links(block.address()),
+                Top::Broken(address) => die_of_double_free(local, address),
+                Top::Empty => break,
+            };
+            taken += 1;
+        }
+        let mut rest = &blocks[..taken];
+        while let Some(&first) = rest.first() {
+            let zone = self.zone_of_class(self.table.pageblock(first).state().class());
+            rest = zone.free_batch(rest, order);
+        }
+        taken > 0
+    }
+
+    /// Gives back what this core has listed, and asks every other to do so.
+    #[cold]
+    pub fn drain_lists(&self) {
+        self.drains.fetch_add(1, Relaxed);
+        self.drain_this_core(irq::mask().proof());
+        #[cfg(target_os = "none")]
+        request::ask(Cores::MAX, Request::DrainFrames);
+    }
+
+    /// Gives back what this core has listed; an interrupt does so with its own lists alone.
+    pub(super) fn drain_this_core(&self, irq: &IrqMasked) {
+        for local in self.locals.of_this_core(irq) {
+            self.drain_all(local);
+        }
+    }
+
+    /// Gives back what this context has listed, if somebody asked since it last did.
+    #[inline]
+    pub fn follow_drains(&self) {
+        let local = self.locals.here();
+        if local.drained_frames.get() != self.drains.load(Relaxed) {
+            self.drain_all(local);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drain_all(&self, local: &Local) {
+        local.drained_frames.set(self.drains.load(Relaxed));
+        for (number, order) in lists() {
+            while self.drain(local, number, order) {}
+        }
+    }
+
+    /// Frames on all contexts' lists, at about this moment.
+    pub fn listed_frames(&self) -> u32 {
+        let mut frames = 0;
+        for peek in self.locals.all() {
+            for (number, order) in lists() {
+                let blocks = peek.len(number, CAPACITIES[order.index()]);
+                frames += u32::from(blocks) * order.frames();
+            }
+        }
+        frames
+    }
+
+    /// Whether `pfn` starts a block that is on somebody's list, at about this moment.
+    pub(super) fn is_listed(&self, pfn: Pfn) -> bool {
+        let Some(entry) = self.table.find(pfn) else {
+            return false;
+        };
+        let Some(number) = entry.magazine(entry.order()).filter(|number| *number > 0) else {
+            return false;
+        };
+        let links = entry.links();
+        // SAFETY: the entry is valid; whoever owns the block may write it, hence volatile.
+        let mark = unsafe { links.cast::<u64>().read_volatile() };
+        let address = links.as_ptr().addr() as u64;
+        let mut peeks = self.locals.all();
+        peeks.any(|peek| peek.lists(number, mark, address))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn die_of_double_free(local: &Local, address: u64) -> ! {
+    let pfn = local.frame_of_links(address);
+    panic!("double free of frame {pfn:#x}: it is on two lists");
+}
+
+/// All magazines of page frames that are ever used, each with its order.
+fn lists() -> impl Iterator<Item = (u8, Order)> {
+    let orders = || Order::all().take_while(|order| *order <= LARGEST);
+    (0..GROUPS).flat_map(move |group| orders().map(move |order| (number(group, order), order)))
+}
