@@ -9,6 +9,7 @@ use crate::log::Decoder;
 use crate::{process, workspace};
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSegment, ObjectSymbol};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -102,6 +103,8 @@ pub fn build(package: &str, target: Target<'_>, features: &[&str]) -> Result<Ima
     if features.contains(&CALL_SITES) {
         command.args(["--config", FRAME_POINTERS]);
     }
+    // Cargo puts an image to one place whatever its features: nobody else may build before it is read.
+    let one_at_a_time = lock()?;
     let built = executables(&mut command)?
         .into_iter()
         .find(|built| built.name == target.name())
@@ -110,6 +113,7 @@ pub fn build(package: &str, target: Target<'_>, features: &[&str]) -> Result<Ima
     let elf = workspace::artifacts().join(format!("{name}.elf"));
     let bytes = std::fs::read(&built.path)
         .with_context(|| format!("cannot read {}", built.path.display()))?;
+    drop(one_at_a_time);
     replace(&elf, &bytes)?;
     Ok(Image {
         elf,
@@ -117,6 +121,15 @@ pub fn build(package: &str, target: Target<'_>, features: &[&str]) -> Result<Ima
         bytes,
         log: OnceLock::new(),
     })
+}
+
+/// Waits until no other thread and no other run builds an image; they wait until the file is dropped.
+fn lock() -> Result<File> {
+    let path = workspace::artifacts().join("build.lock");
+    let locked = std::fs::create_dir_all(workspace::artifacts())
+        .and_then(|()| File::create(&path))
+        .and_then(|file| file.lock().map(|()| file));
+    locked.with_context(|| format!("cannot lock {}", path.display()))
 }
 
 /// The name of an image built with `features`.

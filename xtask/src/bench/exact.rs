@@ -4,6 +4,7 @@ use super::format::Format;
 use super::measure::measure;
 use super::report::Report;
 use super::{Args, build, load_traces};
+use crate::machine::MachineArgs;
 use anyhow::{Error, Result, ensure};
 
 /// Checks that two runs of the same rows give the same report, byte for byte.
@@ -12,8 +13,8 @@ use anyhow::{Error, Result, ensure};
 ///
 /// If they differ, or one of them fails.
 pub fn repeats() -> Result<()> {
-    for filter in ["*/64/*", "trace/linux-boot-fs"] {
-        let run = || Ok::<_, Error>(Format::Json.write(&measured(filter)?)?);
+    for (filter, cores) in [("*/64/*", 1), ("trace/linux-boot-fs", 1), ("contended", 4)] {
+        let run = || Ok::<_, Error>(Format::Json.write(&measured(filter, cores)?)?);
         let (first, second) = (run()?, run()?);
         ensure!(
             first == second,
@@ -29,19 +30,23 @@ pub fn repeats() -> Result<()> {
 ///
 /// If they do, or a run fails.
 pub fn filter_changes_nothing() -> Result<()> {
-    let whole = measured("*")?.rows;
+    let whole = measured("*", 1)?.rows;
     for filter in ["boot", "pages", "mixed/toggle/free"] {
-        for row in measured(filter)?.rows {
+        for row in measured(filter, 1)?.rows {
             ensure!(whole.contains(&row), "alone {row:?} differs: {whole:?}");
         }
     }
     Ok(())
 }
 
-fn measured(filter: &str) -> Result<Report> {
+fn measured(filter: &str, cores: u32) -> Result<Report> {
     let args = Args {
         filter: filter.to_owned(),
         no_default_traces: !filter.starts_with("trace"),
+        machine: MachineArgs {
+            smp: Some(cores),
+            ..MachineArgs::default()
+        },
         ..Args::default()
     };
     measure(&args, &build(&args)?, &load_traces(&args)?)
