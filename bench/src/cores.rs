@@ -43,7 +43,7 @@ const LARGEST_ORDER: u32 = 3;
 const IS_FREE: u32 = 1 << 31;
 
 /// What a core can be given.
-trait Job: Send {
+pub(crate) trait Job: Send {
     /// Does it.
     fn run(&mut self);
 }
@@ -51,7 +51,7 @@ trait Job: Send {
 static JOBS: [AtomicPtr<()>; MAX_CPUS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
 
 /// Runs each job on the core of its number, all at once; the first is this core.
-fn together<J: Job>(jobs: &mut [J]) {
+pub(crate) fn together<J: Job>(jobs: &mut [J]) {
     let mut places = (0..).zip(jobs);
     let here = places.next();
     let mut cores = 0;

@@ -1,4 +1,4 @@
-//! The kernel's allocators as a trace's heap, timed.
+//! The kernel's allocators as a trace's heap, timed or not.
 //!
 //! Which allocator serves an object follows from what the trace asks:
 //!
@@ -70,36 +70,44 @@ impl Server {
     }
 }
 
-/// A heap that times what it does into `samples`.
+/// The kernel's heap.
 #[derive(Debug)]
-pub struct TimedHeap<'a> {
+pub struct KernelHeap<'a>(Option<Timing<'a>>);
+
+/// What times operations, and where that goes.
+#[derive(Debug)]
+struct Timing<'a> {
     meter: &'a Meter,
     samples: &'a mut [Samples; Operation::ALL.len()],
-    recorded: bool,
 }
 
-impl<'a> TimedHeap<'a> {
-    /// A heap that records.
-    pub const fn new(meter: &'a Meter, samples: &'a mut [Samples; Operation::ALL.len()]) -> Self {
-        Self {
-            meter,
-            samples,
-            recorded: true,
-        }
+impl<'a> KernelHeap<'a> {
+    /// A heap that times what it does into `samples`, until it stops recording.
+    pub const fn timed(meter: &'a Meter, samples: &'a mut [Samples; Operation::ALL.len()]) -> Self {
+        Self(Some(Timing { meter, samples }))
     }
 
-    /// Times `op`, with interrupts masked where it may be called so; returns its result.
-    fn timed(&mut self, operation: Operation, masked: bool, op: Op, arguments: [u64; 4]) -> u64 {
-        let sample = if masked {
+    /// A heap that only does it, and holds 0 bytes as far as it tells: counting all memory's free frames
+    /// takes locks that cores would meet at.
+    pub const fn untimed() -> Self {
+        Self(None)
+    }
+
+    /// Does `op`, timed with interrupts masked where it may be called so; returns its result.
+    fn perform(&mut self, operation: Operation, masked: bool, op: Op, arguments: [u64; 4]) -> u64 {
+        let Some(Timing { meter, samples }) = &mut self.0 else {
+            let [a, b, c, d] = arguments;
             // SAFETY: replay passes live objects only, as they were asked for (its invariant 1).
-            unsafe { self.meter.masked(op, arguments) }
+            return unsafe { op(a, b, c, d) };
+        };
+        let sample = if masked {
+            // SAFETY: as above.
+            unsafe { meter.masked(op, arguments) }
         } else {
             // SAFETY: as above.
-            unsafe { self.meter.open(op, arguments) }
+            unsafe { meter.open(op, arguments) }
         };
-        if self.recorded {
-            self.samples[operation.index()].take(sample.cost, true);
-        }
+        samples[operation.index()].take(sample.cost, true);
         sample.result
     }
 }
@@ -109,7 +117,7 @@ fn block(address: u64) -> Option<u64> {
     (address != 0).then_some(address)
 }
 
-impl Heap for TimedHeap<'_> {
+impl Heap for KernelHeap<'_> {
     fn alloc(&mut self, request: Request, zeroed: bool) -> Option<u64> {
         let (bytes, align_log2) = numbers(request);
         let server = Server::of(bytes, align_log2);
@@ -118,7 +126,7 @@ impl Heap for TimedHeap<'_> {
         } else {
             (Operation::Alloc, server.alloc)
         };
-        block(self.timed(operation, server.masked, op, [bytes, align_log2, 0, 0]))
+        block(self.perform(operation, server.masked, op, [bytes, align_log2, 0, 0]))
     }
 
     fn realloc(&mut self, object: u64, request: Request, size: u32) -> Option<u64> {
@@ -133,24 +141,24 @@ impl Heap for TimedHeap<'_> {
             (ops::REALLOC, [object, later, 0, 0])
         };
         let masked = from.masked && to.masked;
-        block(self.timed(Operation::Realloc, masked, op, arguments))
+        block(self.perform(Operation::Realloc, masked, op, arguments))
     }
 
     fn free(&mut self, object: u64, request: Request) -> bool {
         let (bytes, align_log2) = numbers(request);
         let server = Server::of(bytes, align_log2);
         let arguments = [object, bytes, align_log2, 0];
-        self.timed(Operation::Free, server.masked, server.free, arguments) == 0
+        self.perform(Operation::Free, server.masked, server.free, arguments) == 0
     }
 
     fn alloc_pages(&mut self, order: u8) -> Option<u64> {
         let arguments = [u64::from(order), 0, 0, 0];
-        block(self.timed(Operation::PagesAlloc, true, ops::PAGES.alloc, arguments))
+        block(self.perform(Operation::PagesAlloc, true, ops::PAGES.alloc, arguments))
     }
 
     fn free_pages(&mut self, first: u64, order: u8) -> bool {
         let arguments = [first, u64::from(order), 0, 0];
-        self.timed(Operation::PagesFree, true, ops::PAGES.free, arguments) == 0
+        self.perform(Operation::PagesFree, true, ops::PAGES.free, arguments) == 0
     }
 
     fn object(&mut self, object: u64, request: Request) -> &mut [u8] {
@@ -167,12 +175,15 @@ impl Heap for TimedHeap<'_> {
     }
 
     fn held_bytes(&self) -> u64 {
+        if self.0.is_none() {
+            return 0;
+        }
         let taken = frames::global().map_or(0, |all| all.managed_frames() - all.free_frames());
         u64::from(taken) * PAGE_BYTES
     }
 
     fn stop_recording(&mut self) {
-        self.recorded = false;
+        self.0 = None;
     }
 }
 

@@ -12,7 +12,8 @@
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
 //! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `reserve` (free
 //! memory of a known size), `scratch` and `table` (the harness's own memory), `rows` and `run` (what each
-//! family does, row after row), `cores` (what takes several of them), `report` (what the host is told).
+//! family does, row after row), `cores` (what takes several of them), `replays` (all traces on all
+//! cores), `report` (what the host is told).
 //!
 //! # What a figure means
 //!
@@ -38,6 +39,8 @@ pub mod heap;
 pub mod meter;
 #[cfg(target_os = "none")]
 pub mod ops;
+#[cfg(target_os = "none")]
+pub mod replays;
 #[cfg(target_os = "none")]
 pub mod report;
 #[cfg(target_os = "none")]

@@ -1,17 +1,17 @@
 //! Row after row: which are wanted, what each does, and what is sent of it.
 
-use crate::heap::TimedHeap;
+use crate::heap::KernelHeap;
 use crate::meter::Meter;
 use crate::name::Name;
 use crate::peers::line_up;
 use crate::plan::{self, Family, Operation};
-use crate::replay;
 use crate::report::Reporter;
 use crate::rows::{Rows, WorkError};
 use crate::scratch::Scratch;
 use crate::self_check;
 use crate::table::Table;
 use crate::workload::{Slot, fill};
+use crate::{replay, replays};
 use aarch64_cpu::registers::{MIDR_EL1, Readable};
 use kernel::ExitCode;
 use wire::bench::Record;
@@ -38,16 +38,21 @@ const FILTER_FILE: &str = "filter";
 /// `cmd=contended` measures all cores at once, which means little in an image that does not yield inside
 /// sections (feature `contended`).
 ///
+/// `cmd=replay-together` replays the traces on all cores at once, and measures nothing.
+///
 /// `unit=instructions` promises that the counter counts those, and the self-checks then hold it to
 /// that. `seed=N` changes the sequences of the seeded rows; 0 are the published ones.
 pub fn run(scratch: &mut Scratch) -> ExitCode {
     let params = kernel::params();
+    let command = params.value("cmd").unwrap_or_default();
+    if command == "replay-together" {
+        return replays::run(traces());
+    }
     let session = Session {
         reporter: Reporter::new(filter()),
         meter: Meter::calibrated(),
         seed: params.number("seed").unwrap_or(0),
     };
-    let command = params.value("cmd").unwrap_or_default();
     let list = command == "list";
     if !["replay", "peers", "contended"].contains(&command) {
         session.plan_rows();
@@ -248,7 +253,7 @@ impl Session {
                 return;
             }
         };
-        let mut heap = TimedHeap::new(&self.meter, &mut scratch.samples);
+        let mut heap = KernelHeap::timed(&self.meter, &mut scratch.samples);
         match replay::replay(&mut heap, &trace, &mut entries) {
             Ok(totals) => self.trace_totals(&family, &trace, &totals, scratch),
             Err(error) => self.reporter.failed(&family, format_args!("{error}")),

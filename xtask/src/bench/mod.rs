@@ -17,6 +17,7 @@ pub mod measure;
 pub mod memory;
 pub mod peers;
 pub mod provenance;
+pub mod replays;
 pub mod report;
 pub mod trace;
 

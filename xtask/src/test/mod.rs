@@ -20,7 +20,7 @@ mod report;
 mod reports;
 mod stress;
 
-use crate::bench::exact;
+use crate::bench::{exact, replays};
 use crate::{check, setup};
 use anyhow::Result;
 use pool::{Job, Results};
@@ -67,7 +67,7 @@ const BENCH: &str = "bench/";
 /// A test that is a function.
 type Check = fn() -> Result<()>;
 /// Its tests.
-const BENCH_TESTS: [(&str, Check); 2] = [
+const BENCH_TESTS: [(&str, Check); 3] = [
     (
         "bench/two_runs_give_the_same_report_byte_for_byte",
         exact::repeats,
@@ -75,6 +75,10 @@ const BENCH_TESTS: [(&str, Check); 2] = [
     (
         "bench/a_row_has_the_same_figures_whatever_else_is_measured",
         exact::filter_changes_nothing,
+    ),
+    (
+        "bench/the_traces_replay_on_four_cores_at_once",
+        replays::on_all_cores,
     ),
 ];
 
