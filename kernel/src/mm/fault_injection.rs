@@ -1,52 +1,95 @@
-//! Makes a chosen frame allocation fail, so that tests can walk every path of running out.
+//! Makes chosen frame allocations fail, so that tests can walk every path of running out.
 //!
-//! On the target it is empty and always says no, and so costs nothing there.
+//! In images it is there with the feature `fault-injection`; in all others it is empty and always says
+//! no, and so costs nothing.
 
-/// Which request fails next.
+/// Which requests fail.
 #[derive(Debug)]
 pub struct FaultInjection {
-    #[cfg(not(target_os = "none"))]
-    left: core::sync::atomic::AtomicU64,
+    #[cfg(any(not(target_os = "none"), feature = "fault-injection"))]
+    chosen: imp::Chosen,
 }
 
-#[cfg(not(target_os = "none"))]
-impl FaultInjection {
-    pub(super) const fn new() -> Self {
-        Self {
-            left: core::sync::atomic::AtomicU64::new(u64::MAX),
+#[cfg(any(not(target_os = "none"), feature = "fault-injection"))]
+mod imp {
+    use super::FaultInjection;
+    use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+    /// Requests until one fails, whether those after it do not, and how many failed.
+    #[derive(Debug)]
+    pub(super) struct Chosen {
+        left: AtomicU64,
+        once: AtomicBool,
+        struck: AtomicU64,
+    }
+
+    /// What is left when none fails.
+    const NEVER: u64 = u64::MAX;
+
+    impl FaultInjection {
+        pub(in crate::mm) const fn new() -> Self {
+            Self {
+                chosen: Chosen {
+                    left: AtomicU64::new(NEVER),
+                    once: AtomicBool::new(false),
+                    struck: AtomicU64::new(0),
+                },
+            }
         }
-    }
 
-    /// Lets `requests` succeed and then fails all until [`stop`](Self::stop).
-    pub fn fail_after(&self, requests: u64) {
-        self.left
-            .store(requests, core::sync::atomic::Ordering::Relaxed);
-    }
-
-    /// Fails no more requests.
-    pub fn stop(&self) {
-        self.fail_after(u64::MAX);
-    }
-
-    pub(super) fn strikes(&self) -> bool {
-        use core::sync::atomic::Ordering::Relaxed;
-        let left = self.left.load(Relaxed);
-        if left == u64::MAX {
-            return false;
+        /// Lets `requests` succeed and then fails all until [`stop`](Self::stop).
+        pub fn fail_after(&self, requests: u64) {
+            self.choose(requests, false);
         }
-        self.left.store(left.saturating_sub(1), Relaxed);
-        left == 0
+
+        /// Lets `requests` succeed, fails one, and lets all others succeed.
+        pub fn fail_one_after(&self, requests: u64) {
+            self.choose(requests, true);
+        }
+
+        /// Fails no more requests; returns how many it has failed.
+        pub fn stop(&self) -> u64 {
+            let struck = self.chosen.struck.load(Relaxed);
+            self.choose(NEVER, false);
+            struck
+        }
+
+        fn choose(&self, requests: u64, once: bool) {
+            self.chosen.left.store(requests, Relaxed);
+            self.chosen.once.store(once, Relaxed);
+            self.chosen.struck.store(0, Relaxed);
+        }
+
+        pub(in crate::mm) fn strikes(&self) -> bool {
+            let Chosen { left, once, struck } = &self.chosen;
+            match left.load(Relaxed) {
+                NEVER => return false,
+                0 => {}
+                more => {
+                    left.store(more - 1, Relaxed);
+                    return false;
+                }
+            }
+            if once.load(Relaxed) {
+                left.store(NEVER, Relaxed);
+            }
+            struck.fetch_add(1, Relaxed);
+            true
+        }
     }
 }
 
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", not(feature = "fault-injection")))]
 impl FaultInjection {
     pub(super) const fn new() -> Self {
         Self {}
     }
 
-    #[expect(clippy::unused_self, reason = "the host's twin uses it")]
+    #[expect(clippy::unused_self, reason = "the others' twin uses it")]
     pub(super) const fn strikes(&self) -> bool {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

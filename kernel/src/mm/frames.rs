@@ -492,7 +492,7 @@ pub fn global() -> Option<&'static Frames<'static>> {
 #[cfg_attr(feature = "call-sites", track_caller)]
 pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
     // What this context has listed needs nothing else: its lists know where the table is.
-    #[cfg(target_os = "none")]
+    #[cfg(all(target_os = "none", not(feature = "fault-injection")))]
     if !gfp.contains(Gfp::ZERO)
         && let Some(pfn) = page_lists::take(crate::arch::cpu::local(), order, gfp)
     {
@@ -508,6 +508,9 @@ pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
 #[inline(never)]
 fn alloc_slowly(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
     let frames = global().ok_or(FrameError::NotReady)?;
+    if cfg!(feature = "fault-injection") {
+        return frames.alloc(order, gfp);
+    }
     let listed = if gfp.contains(Gfp::ZERO) {
         page_lists::take(frames.locals.here(), order, gfp)
     } else {

@@ -21,6 +21,9 @@ pub(super) struct Kind {
     pub(super) icount: bool,
 }
 
+/// Features of the image that checks most, and has allocations fail.
+pub(super) const STRICT: &[&str] = &["hardened", "lock-order", "fault-injection"];
+
 /// The tests that need instructions counted begin so.
 pub(super) const COUNTING: &str = "walk::";
 
@@ -62,7 +65,7 @@ pub(super) fn kinds() -> Vec<Kind> {
             ..kind("raspi4b-icount", |machine| machine.board = Board::Raspi4b)
         },
         Kind {
-            features: &["hardened", "lock-order"],
+            features: STRICT,
             ..kind("virt-hardened", |machine| machine.smp = Some(4))
         },
     ]

@@ -5,7 +5,7 @@
 
 use super::Args;
 use super::inside::account;
-use super::machines::Images;
+use super::machines::{Images, STRICT};
 use super::pool::{Job, Results, tell};
 use super::report::{Report, Verdict};
 use crate::console::{self, Printer};
@@ -50,7 +50,7 @@ fn cases() -> Vec<Case> {
         case(
             "stress/virt-hardened/everything_comes_back",
             Board::Virt,
-            &["hardened", "lock-order"],
+            STRICT,
         ),
     ]
 }

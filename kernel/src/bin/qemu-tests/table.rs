@@ -39,6 +39,7 @@ fn all() -> impl Iterator<Item = Test> {
         crate::exceptions::TESTS,
         crate::walk::TESTS,
         crate::memory::TESTS,
+        crate::failing::TESTS,
         crate::user::TESTS,
         crate::devices::TESTS,
         crate::smp::TESTS,
