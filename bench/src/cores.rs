@@ -120,7 +120,7 @@ pub fn contend(
     random: impl Fn(u64) -> XorshiftStar,
     samples: &mut [Samples; Operation::ALL.len()],
     (slots, costs): (&mut [Slot], &mut Table<u32>),
-) -> Result<u32, OutOfMemory> {
+) -> Result<(), OutOfMemory> {
     let cores = kernel::machine().cpus as usize;
     let mut slots = slots.chunks_exact_mut(SLOTS);
     let mut costs = costs.chunks_exact_mut(COUNT.recorded as usize);
@@ -133,13 +133,11 @@ pub fn contend(
         slots: slots.next().unwrap_or_default(),
         costs: costs.next().unwrap_or_default(),
         used: 0,
-        refused_frees: 0,
         line: (&arrived, cores),
         result: Ok(()),
     });
     let jobs = &mut jobs[..cores];
     together(jobs);
-    let mut refused_frees = 0;
     for job in jobs {
         for &cost in &job.costs[..job.used] {
             let operation = if cost & IS_FREE == 0 {
@@ -150,9 +148,8 @@ pub fn contend(
             samples[operation.index()].take(u64::from(cost & !IS_FREE), true);
         }
         job.result?;
-        refused_frees += job.refused_frees;
     }
-    Ok(refused_frees)
+    Ok(())
 }
 
 /// A table for the costs that [`contend`] sees.
@@ -173,7 +170,6 @@ struct Contender<'a> {
     slots: &'a mut [Slot],
     costs: &'a mut [u32],
     used: usize,
-    refused_frees: u32,
     /// How many cores are ready, and how many there are.
     line: (&'a AtomicUsize, usize),
     result: Result<(), OutOfMemory>,
@@ -221,7 +217,6 @@ impl Subject for Contender<'_> {
 
     fn free(&mut self, block: u64, amount: u32, recorded: bool) {
         let sample = self.ops.free(self.meter, block, amount);
-        let refused = self.take(sample, IS_FREE, recorded) != 0;
-        self.refused_frees += u32::from(refused);
+        self.take(sample, IS_FREE, recorded);
     }
 }

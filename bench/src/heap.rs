@@ -14,7 +14,7 @@
     reason = "reads and writes the objects of a trace by address"
 )]
 
-use crate::meter::{Meter, Op};
+use crate::meter::{Callee, Meter, Op, VoidOp};
 use crate::ops;
 use crate::plan::Operation;
 use crate::replay::{Heap, Request};
@@ -35,7 +35,7 @@ const NATURAL_ALIGN_LOG2: u64 = 3;
 struct Server {
     alloc: Op,
     zeroed: Op,
-    free: Op,
+    free: VoidOp,
     masked: bool,
 }
 
@@ -94,11 +94,16 @@ impl<'a> KernelHeap<'a> {
     }
 
     /// Does `op`, timed with interrupts masked where it may be called so; returns its result.
-    fn perform(&mut self, operation: Operation, masked: bool, op: Op, arguments: [u64; 4]) -> u64 {
+    fn perform(
+        &mut self,
+        operation: Operation,
+        masked: bool,
+        op: impl Callee,
+        arguments: [u64; 4],
+    ) -> u64 {
         let Some(Timing { meter, samples }) = &mut self.0 else {
-            let [a, b, c, d] = arguments;
             // SAFETY: replay passes live objects only, as they were asked for (its invariant 1).
-            return unsafe { op(a, b, c, d) };
+            return unsafe { op.call(arguments) };
         };
         let sample = if masked {
             // SAFETY: as above.
@@ -148,7 +153,8 @@ impl Heap for KernelHeap<'_> {
         let (bytes, align_log2) = numbers(request);
         let server = Server::of(bytes, align_log2);
         let arguments = [object, bytes, align_log2, 0];
-        self.perform(Operation::Free, server.masked, server.free, arguments) == 0
+        self.perform(Operation::Free, server.masked, server.free, arguments);
+        ops::take_refusals() == 0
     }
 
     fn alloc_pages(&mut self, order: u8) -> Option<u64> {
@@ -158,7 +164,8 @@ impl Heap for KernelHeap<'_> {
 
     fn free_pages(&mut self, first: u64, order: u8) -> bool {
         let arguments = [first, u64::from(order), 0, 0];
-        self.perform(Operation::PagesFree, true, ops::PAGES.free, arguments) == 0
+        self.perform(Operation::PagesFree, true, ops::PAGES.free, arguments);
+        ops::take_refusals() == 0
     }
 
     fn object(&mut self, object: u64, request: Request) -> &mut [u8] {

@@ -26,13 +26,52 @@ use kernel::sync::irq;
 /// An operation that can be measured: up to four arguments and a result, in registers.
 pub type Op = unsafe extern "C" fn(u64, u64, u64, u64) -> u64;
 
+/// One without a result, which would cost an instruction.
+pub type VoidOp = unsafe extern "C" fn(u64, u64, u64, u64);
+
+/// What the meter can call.
+pub trait Callee: Copy {
+    /// Where it begins.
+    fn address(self) -> *const ();
+
+    /// Calls it, unmeasured; 0 where it has no result.
+    ///
+    /// # Safety
+    ///
+    /// Calling it with `arguments` is sound.
+    unsafe fn call(self, arguments: [u64; 4]) -> u64;
+}
+
+impl Callee for Op {
+    fn address(self) -> *const () {
+        self as *const ()
+    }
+
+    unsafe fn call(self, [a, b, c, d]: [u64; 4]) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { self(a, b, c, d) }
+    }
+}
+
+impl Callee for VoidOp {
+    fn address(self) -> *const () {
+        self as *const ()
+    }
+
+    unsafe fn call(self, [a, b, c, d]: [u64; 4]) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { self(a, b, c, d) };
+        0
+    }
+}
+
 /// Empty measurements of which the smallest counts: on a board the first ones fetch the code.
 const CALIBRATIONS: u32 = 64;
 
 /// What one call gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// What the operation returned.
+    /// What the operation returned; anything for a [`VoidOp`].
     pub result: u64,
     /// What it cost, the empty measurement subtracted.
     pub cost: u64,
@@ -63,7 +102,7 @@ impl Meter {
     /// # Safety
     ///
     /// Calling `op` with `arguments` must be sound.
-    pub unsafe fn masked(&self, op: Op, arguments: [u64; 4]) -> Sample {
+    pub unsafe fn masked(&self, op: impl Callee, arguments: [u64; 4]) -> Sample {
         let _masked = irq::mask();
         // SAFETY: the caller's promise.
         unsafe { self.open(op, arguments) }
@@ -75,7 +114,7 @@ impl Meter {
     ///
     /// Calling `op` with `arguments` must be sound.
     #[inline(never)]
-    pub unsafe fn open(&self, op: Op, arguments: [u64; 4]) -> Sample {
+    pub unsafe fn open(&self, op: impl Callee, arguments: [u64; 4]) -> Sample {
         let (result, start, end): (u64, u64, u64);
         // SAFETY: the caller promises that the call is sound; everything that a function may change
         // by the procedure call standard is declared, and x20, which it may not, holds the first read.
@@ -87,7 +126,7 @@ impl Meter {
                 "blr {op}",
                 "isb",
                 "mrs x1, pmccntr_el0",
-                op = in(reg) op,
+                op = in(reg) op.address(),
                 inlateout("x0") arguments[0] => result,
                 inlateout("x1") arguments[1] => end,
                 in("x2") arguments[2],
@@ -105,13 +144,13 @@ impl Meter {
     /// What a callee that only returns reads: 1 where the counter counts instructions.
     pub fn of_a_return(&self) -> u64 {
         // SAFETY: the callee does nothing.
-        unsafe { self.masked(lone_return, [0; 4]) }.cost
+        unsafe { self.masked(lone_return as Op, [0; 4]) }.cost
     }
 
     /// What 100 `nop`s and a return read: 101 where the counter counts instructions.
     pub fn of_hundred_nops(&self) -> u64 {
         // SAFETY: the callee does nothing.
-        unsafe { self.masked(hundred_nops, [0; 4]) }.cost
+        unsafe { self.masked(hundred_nops as Op, [0; 4]) }.cost
     }
 }
 

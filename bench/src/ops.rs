@@ -12,12 +12,13 @@
 
 extern crate alloc;
 
-use crate::meter::{Meter, Op, Sample};
+use crate::meter::{Callee, Meter, Op, Sample, VoidOp};
 use crate::workload::{Count, fill};
 use alloc::alloc::{alloc, alloc_zeroed, dealloc, realloc};
 use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::dma::{self, Buffer, Cpu, Device};
 use kernel::mm::{
     addr::Order, addr::PAGE_BYTES, addr::Pfn, frames, gfp::Gfp, kmalloc, slab::Cache,
@@ -30,9 +31,8 @@ pub struct Ops<'c> {
     /// Takes an amount (bytes, or an order), the context and the alignment; returns a block, not 0, or
     /// 0 for failure.
     pub alloc: Op,
-    /// Takes a block, its amount, the context and the alignment; returns 0, or something else if it was
-    /// refused.
-    pub free: Op,
+    /// Takes a block, its amount, the context and the alignment; a refusal is counted.
+    pub free: VoidOp,
     /// Whether both may be called with interrupts masked.
     pub masked: bool,
     /// What both work on, by address; 0 for the kernel's own allocators.
@@ -45,7 +45,7 @@ pub struct Ops<'c> {
 }
 
 impl Ops<'static> {
-    const fn new(alloc: Op, free: Op) -> Self {
+    const fn new(alloc: Op, free: VoidOp) -> Self {
         Self {
             alloc,
             free,
@@ -76,7 +76,7 @@ pub const VMALLOC: Ops<'static> = Ops {
 
 impl<'c> Ops<'c> {
     /// Operations on `context`, whose address both are passed.
-    pub fn of<A>(context: &'c mut A, alloc: Op, free: Op, fragment: Count) -> Self {
+    pub fn of<A>(context: &'c mut A, alloc: Op, free: VoidOp, fragment: Count) -> Self {
         Self {
             context: ptr::from_mut(context).expose_provenance() as u64,
             fragment,
@@ -93,7 +93,7 @@ impl Ops<'_> {
         unsafe { self.timed(meter, self.alloc, arguments) }
     }
 
-    /// Frees what [`alloc`](Self::alloc) gave for `amount`, timed; the result is 0 unless it was refused.
+    /// Frees what [`alloc`](Self::alloc) gave for `amount`, timed.
     pub fn free(&self, meter: &Meter, block: u64, amount: u32) -> Sample {
         let arguments = [block, u64::from(amount), self.context, self.align_bytes];
         // SAFETY: workloads free each block once, with the amount it was allocated for.
@@ -103,7 +103,7 @@ impl Ops<'_> {
     /// # Safety
     ///
     /// Calling `op` with `arguments` is sound.
-    unsafe fn timed(&self, meter: &Meter, op: Op, arguments: [u64; 4]) -> Sample {
+    unsafe fn timed(&self, meter: &Meter, op: impl Callee, arguments: [u64; 4]) -> Sample {
         if self.masked {
             // SAFETY: the caller's promise.
             unsafe { meter.masked(op, arguments) }
@@ -112,6 +112,20 @@ impl Ops<'_> {
             unsafe { meter.open(op, arguments) }
         }
     }
+}
+
+/// Frees that were refused.
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+
+#[cold]
+#[inline(never)]
+fn refuse() {
+    REFUSED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many frees were refused since this was asked last; there should be none.
+pub fn take_refusals() -> u32 {
+    REFUSED.swap(0, Ordering::Relaxed)
 }
 
 /// A device and its one buffer.
@@ -156,7 +170,7 @@ pub const LAYOUT_ALLOC: Op = layout_alloc;
 /// The same, zeroed.
 pub const LAYOUT_ZEROED: Op = layout_zeroed;
 /// Its `dealloc`: a block, bytes and alignment as a power of two.
-pub const LAYOUT_FREE: Op = layout_free;
+pub const LAYOUT_FREE: VoidOp = layout_free;
 /// Its `realloc`: a block, bytes, alignment as a power of two, new bytes.
 pub const LAYOUT_REALLOC: Op = layout_realloc;
 
@@ -165,7 +179,7 @@ pub const LARGE_ALLOC: Op = large_alloc;
 /// The same, zeroed.
 pub const LARGE_ZEROED: Op = large_zeroed;
 /// Frees such an object: its address, bytes and alignment as a power of two.
-pub const LARGE_FREE: Op = large_free;
+pub const LARGE_FREE: VoidOp = large_free;
 
 /// The global allocator with a constant `Layout` of `bytes`, for the powers of two from 8 to 4,096.
 pub const fn constant_layout(bytes: u32) -> Option<Ops<'static>> {
@@ -224,12 +238,11 @@ unsafe extern "C" fn kzalloc_op(bytes: u64, _: u64, _: u64, _: u64) -> u64 {
     number(kmalloc::kmalloc(size(bytes), Gfp::KERNEL | Gfp::ZERO))
 }
 
-unsafe extern "C" fn kfree_op(block: u64, _: u64, _: u64, _: u64) -> u64 {
+unsafe extern "C" fn kfree_op(block: u64, _: u64, _: u64, _: u64) {
     // SAFETY: the meter's caller passes a block that an allocator returned.
     let block = unsafe { pointer(block) };
     // SAFETY: it is kmalloc's and live.
     unsafe { kmalloc::kfree(block) }
-    0
 }
 
 unsafe extern "C" fn krealloc_op(block: u64, bytes: u64, _: u64, _: u64) -> u64 {
@@ -245,13 +258,12 @@ unsafe extern "C" fn constant_alloc<const BYTES: usize>(_: u64, _: u64, _: u64, 
     unsafe { alloc(layout) }.expose_provenance() as u64
 }
 
-unsafe extern "C" fn constant_free<const BYTES: usize>(block: u64, _: u64, _: u64, _: u64) -> u64 {
+unsafe extern "C" fn constant_free<const BYTES: usize>(block: u64, _: u64, _: u64, _: u64) {
     let layout = const { constant::<BYTES>() };
     // SAFETY: the meter's caller passes a block that an allocator returned.
     let block = unsafe { pointer(block) };
     // SAFETY: it is live and was allocated for this layout.
     unsafe { dealloc(block.as_ptr(), layout) }
-    0
 }
 
 /// `BYTES` aligned to 8, as most types are.
@@ -276,14 +288,13 @@ unsafe extern "C" fn layout_zeroed(bytes: u64, align_log2: u64, _: u64, _: u64) 
     unsafe { alloc_zeroed(layout) }.expose_provenance() as u64
 }
 
-unsafe extern "C" fn layout_free(block: u64, bytes: u64, align_log2: u64, _: u64) -> u64 {
+unsafe extern "C" fn layout_free(block: u64, bytes: u64, align_log2: u64, _: u64) {
     // SAFETY: the meter's caller passes a block that an allocator returned.
     let block = unsafe { pointer(block) };
     // SAFETY: the meter's caller passes bytes and an alignment that make a layout.
     let layout = unsafe { layout(bytes, align_log2) };
     // SAFETY: the block is live and was allocated for this layout.
     unsafe { dealloc(block.as_ptr(), layout) }
-    0
 }
 
 unsafe extern "C" fn layout_realloc(block: u64, bytes: u64, align_log2: u64, later: u64) -> u64 {
@@ -302,12 +313,11 @@ unsafe extern "C" fn cache_alloc(_: u64, _: u64, _: u64, _: u64) -> u64 {
     number(CACHE.alloc(Gfp::KERNEL))
 }
 
-unsafe extern "C" fn cache_free(block: u64, _: u64, _: u64, _: u64) -> u64 {
+unsafe extern "C" fn cache_free(block: u64, _: u64, _: u64, _: u64) {
     // SAFETY: the meter's caller passes a block that an allocator returned.
     let block = unsafe { pointer(block) };
     // SAFETY: it is a live object of this cache.
     unsafe { CACHE.free(block) }
-    0
 }
 
 unsafe extern "C" fn dma_alloc(bytes: u64, context: u64, _: u64, _: u64) -> u64 {
@@ -317,10 +327,9 @@ unsafe extern "C" fn dma_alloc(bytes: u64, context: u64, _: u64, _: u64) -> u64 
     u64::from(user.buffer.is_some())
 }
 
-unsafe extern "C" fn dma_free(_: u64, _: u64, context: u64, _: u64) -> u64 {
+unsafe extern "C" fn dma_free(_: u64, _: u64, context: u64, _: u64) {
     // SAFETY: as above.
     unsafe { user_at(context) }.buffer = None;
-    0
 }
 
 /// # Safety
@@ -343,10 +352,12 @@ unsafe extern "C" fn pages_quietly(order: u64, _: u64, _: u64, _: u64) -> u64 {
     frame_number(frames::alloc(order, Gfp::KERNEL | Gfp::NOWARN))
 }
 
-unsafe extern "C" fn pages_free(block: u64, order: u64, _: u64, _: u64) -> u64 {
+unsafe extern "C" fn pages_free(block: u64, order: u64, _: u64, _: u64) {
     // SAFETY: the meter's caller passes an order.
     let order = unsafe { block_order(order) };
-    u64::from(frames::free(first_frame(block), order).is_err())
+    if frames::free(first_frame(block), order).is_err() {
+        refuse();
+    }
 }
 
 /// The first frame's number: frame 0 is never handed out, so that 0 stands for failure.
@@ -378,11 +389,13 @@ unsafe extern "C" fn vmalloc_op(bytes: u64, _: u64, _: u64, _: u64) -> u64 {
     number(vmalloc::vmalloc(bytes))
 }
 
-unsafe extern "C" fn vfree_op(block: u64, _: u64, _: u64, _: u64) -> u64 {
+unsafe extern "C" fn vfree_op(block: u64, _: u64, _: u64, _: u64) {
     // SAFETY: the meter's caller passes a block that an allocator returned.
     let block = unsafe { pointer(block) };
     // SAFETY: it is a live area.
-    u64::from(unsafe { vmalloc::vfree(block) }.is_err())
+    if unsafe { vmalloc::vfree(block) }.is_err() {
+        refuse();
+    }
 }
 
 /// A vmalloc area starts a page. For more, it is taken larger by the alignment, and the word before the
@@ -414,7 +427,7 @@ unsafe extern "C" fn large_zeroed(bytes: u64, align_log2: u64, _: u64, _: u64) -
     object
 }
 
-unsafe extern "C" fn large_free(object: u64, _: u64, align_log2: u64, _: u64) -> u64 {
+unsafe extern "C" fn large_free(object: u64, _: u64, align_log2: u64, _: u64) {
     let area = if 1 << align_log2 <= PAGE_BYTES {
         object
     } else {
@@ -425,7 +438,9 @@ unsafe extern "C" fn large_free(object: u64, _: u64, align_log2: u64, _: u64) ->
     // SAFETY: it is where an area starts, so not null.
     let area = unsafe { pointer(area) };
     // SAFETY: the area is live, as the object is.
-    u64::from(unsafe { vmalloc::vfree(area) }.is_err())
+    if unsafe { vmalloc::vfree(area) }.is_err() {
+        refuse();
+    }
 }
 
 /// Where the start of the area of an object is kept that is aligned to more than a page.

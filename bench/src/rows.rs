@@ -187,7 +187,7 @@ impl Rows<'_> {
         workload::clear(timed, mixed);
         workload::clear(timed, table);
         result?;
-        all_taken_back(timed.refused_frees())
+        all_taken_back()
     }
 
     fn contended(
@@ -205,8 +205,8 @@ impl Rows<'_> {
             ))
         };
         let tables = (table, &mut costs);
-        let refused = cores::contend(self.meter, ops, contention, random, samples, tables)?;
-        all_taken_back(refused)
+        cores::contend(self.meter, ops, contention, random, samples, tables)?;
+        all_taken_back()
     }
 
     const fn random(&self, published: u64) -> XorshiftStar {
@@ -307,8 +307,9 @@ impl Rows<'_> {
     }
 }
 
-const fn all_taken_back(refused_frees: u32) -> Result<(), WorkError> {
-    match refused_frees {
+/// Whether every free was accepted.
+fn all_taken_back() -> Result<(), WorkError> {
+    match ops::take_refusals() {
         0 => Ok(()),
         refused => Err(WorkError::RefusedFrees(refused)),
     }

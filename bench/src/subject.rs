@@ -11,7 +11,6 @@ pub struct Timed<'a> {
     meter: &'a Meter,
     ops: Ops<'a>,
     samples: &'a mut [Samples; Operation::ALL.len()],
-    refused_frees: u32,
 }
 
 impl<'a> Timed<'a> {
@@ -25,13 +24,7 @@ impl<'a> Timed<'a> {
             meter,
             ops,
             samples,
-            refused_frees: 0,
         }
-    }
-
-    /// Frees that the allocator refused; there should be none.
-    pub const fn refused_frees(&self) -> u32 {
-        self.refused_frees
     }
 
     /// How many operations fragment the memory of what it runs.
@@ -66,7 +59,6 @@ impl Subject for Timed<'_> {
 
     fn free(&mut self, block: u64, amount: u32, recorded: bool) {
         let sample = self.ops.free(self.meter, block, amount);
-        let refused = self.take(Operation::Free, sample, recorded) != 0;
-        self.refused_frees += u32::from(refused);
+        self.take(Operation::Free, sample, recorded);
     }
 }

@@ -177,7 +177,7 @@ unsafe extern "C" fn free<A: ObjectAllocator>(
     bytes: u64,
     context: u64,
     align_bytes: u64,
-) -> u64 {
+) {
     // SAFETY: the meter's caller passes a size and an alignment that make a layout.
     let layout = unsafe { layout(bytes, align_bytes) };
     #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
@@ -188,7 +188,6 @@ unsafe extern "C" fn free<A: ObjectAllocator>(
     let allocator = unsafe { allocator_at::<A>(context) };
     // SAFETY: the object is live and was allocated for this layout.
     unsafe { allocator.dealloc(object, layout) };
-    0
 }
 
 /// # Safety

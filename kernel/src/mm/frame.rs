@@ -33,6 +33,7 @@
 //! 16 bytes for 4,096: 0.4 % of memory.
 
 use super::addr::{Order, Pfn};
+use super::local::Place;
 use super::pageblock::{self, MigrateType, Pageblock, State};
 use core::{
     ops::Range,
@@ -167,11 +168,15 @@ impl Frame {
     /// or 0 if it names none; `None` if it is something else.
     #[inline(always)]
     pub(super) fn magazine(&self, order: Order) -> Option<u8> {
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-        let found = self.head.load(Relaxed) as u32;
-        let expected = Kind::Allocated as u32 | u32::from(order.get()) << 8;
-        let rest = found.wrapping_sub(expected);
-        (rest << 8 == 0).then_some((rest >> LIST_SHIFT) as u8)
+        self.magazine_place(order).map(Place::number)
+    }
+
+    /// The same, as the place of the magazine among a context's.
+    #[inline(always)]
+    pub(super) fn magazine_place(&self, order: Order) -> Option<Place> {
+        const { assert!(LIST_SHIFT == 24) };
+        let found = self.head.load(Relaxed);
+        Place::of_fourth_byte(found.wrapping_sub(head(Kind::Allocated, order)))
     }
 
     /// Where its links are: for an allocated block, 8 bytes that are its owner's.

@@ -488,7 +488,7 @@ pub fn global() -> Option<&'static Frames<'static>> {
 /// # Errors
 ///
 /// [`FrameError::OutOfMemory`], [`FrameError::Impossible`], [`FrameError::NotReady`].
-#[inline]
+#[inline(always)]
 #[cfg_attr(feature = "call-sites", track_caller)]
 pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
     // What this context has listed needs nothing else: its lists know where the table is.

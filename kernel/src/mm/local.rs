@@ -45,6 +45,37 @@ pub const WITH_SLOTS: usize = 128;
 /// Which byte of a frame's entry is the number of its objects' magazine.
 const ENTRY_MAGAZINE: u64 = 2;
 
+/// Where a magazine stands among a context's, in bytes.
+///
+/// # Invariants
+///
+/// 1. It is a multiple of a magazine's size, and less than all of them have.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(usize);
+
+const _: () = assert!(size_of::<Magazine>() == 16 && MAGAZINES == 256);
+
+impl Place {
+    /// The place of the magazine whose number is the fourth byte of `word`; `None` if the rest is not 0.
+    /// An index would be two instructions, this is part of one.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
+    pub const fn of_fourth_byte(word: u64) -> Option<Self> {
+        if word & !0xff00_0000 == 0 {
+            Some(Self(word as usize >> 20))
+        } else {
+            None
+        }
+    }
+
+    /// The magazine's number.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "by invariant 1")]
+    pub const fn number(self) -> u8 {
+        (self.0 >> 4) as u8
+    }
+}
+
 /// What one context has for itself.
 #[repr(C, align(64))]
 pub struct Local {
@@ -111,6 +142,16 @@ impl Local {
     #[inline(always)]
     pub fn magazine(&self, number: u8) -> &Magazine {
         &self.magazines[usize::from(number)]
+    }
+
+    /// The magazine at `place`.
+    #[inline(always)]
+    pub fn magazine_at_place(&self, place: Place) -> &Magazine {
+        // Added before the array's offset, which the load then has room for.
+        let shifted = core::ptr::from_ref(self).wrapping_byte_add(place.0);
+        let magazine = shifted.wrapping_byte_add(core::mem::offset_of!(Self, magazines));
+        // SAFETY: at the start of one of the array's magazines, by the place's invariant.
+        unsafe { &*magazine.cast() }
     }
 
     /// The magazine of the object at `address`, as its frame's entry says: if there is none, or if the

@@ -40,7 +40,7 @@ use super::frame_error::FrameError;
 use super::frames::Frames;
 use super::gfp::Gfp;
 use super::local::{FIRST_OF_PAGES, Local};
-use super::magazine::{Block, Top};
+use super::magazine::{Block, Magazine, Top};
 use super::pageblock::MigrateType;
 use crate::sync::irq::{self, IrqMasked};
 #[cfg(target_os = "none")]
@@ -77,15 +77,15 @@ pub(super) fn take(local: &Local, order: Order, gfp: Gfp) -> Option<Pfn> {
 #[inline(always)]
 pub(super) fn list(local: &Local, pfn: Pfn, order: Order) -> bool {
     let entry = local.entry(pfn);
-    let number = entry.and_then(|entry| Some((entry, entry.magazine(order)?)));
-    number.is_some_and(|(entry, number)| push(local, number, entry))
+    let place = entry.and_then(|entry| Some((entry, entry.magazine_place(order)?)));
+    place.is_some_and(|(entry, place)| push(local.magazine_at_place(place), entry))
 }
 
 #[inline(always)]
-fn push(local: &Local, number: u8, entry: &Frame) -> bool {
+fn push(magazine: &Magazine, entry: &Frame) -> bool {
     // SAFETY: the links of an allocated block's entry are its owner's, who gives it up.
     let block = unsafe { Block::new(entry.links()) };
-    local.magazine(number).push(block).is_ok()
+    magazine.push(block).is_ok()
 }
 
 impl Frames<'_> {
@@ -122,7 +122,7 @@ impl Frames<'_> {
         }
         // The lowest is handed out last.
         for &pfn in blocks[1..taken].iter().rev() {
-            let listed = push(local, number, self.table.at(pfn));
+            let listed = push(local.magazine(number), self.table.at(pfn));
             assert!(listed, "an empty list has room");
         }
         Some(blocks[0])
@@ -151,9 +151,12 @@ impl Frames<'_> {
             return self.free_to_zone(pfn, order);
         }
         entry.set_allocated(order, number);
-        if !push(local, number, entry) {
+        if !push(local.magazine(number), entry) {
             self.drain(local, number, order);
-            assert!(push(local, number, entry), "a drained list has room");
+            assert!(
+                push(local.magazine(number), entry),
+                "a drained list has room"
+            );
         }
         Ok(())
     }
