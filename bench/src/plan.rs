@@ -91,6 +91,10 @@ pub enum Work {
     PagesChurnSingle,
     /// Growth by single frames.
     PagesGrow,
+    /// A frame where this core has none listed.
+    PagesRefill,
+    /// A frame where this core's list is full.
+    PagesDrain,
     /// A cache that grows by a slab.
     SlabGrow,
     /// Objects of one size that another core frees.
@@ -149,7 +153,8 @@ impl Work {
     pub const fn operations(self) -> &'static [Operation] {
         match self {
             Self::Used | Self::Held1024 | Self::Held65536 => &[],
-            Self::SlabGrow => &[Operation::Alloc],
+            Self::SlabGrow | Self::PagesRefill => &[Operation::Alloc],
+            Self::PagesDrain => &[Operation::Free],
             _ => &Operation::PAIR,
         }
     }
@@ -216,6 +221,10 @@ impl Work {
                 "Nine tenths of 256 MiB taken in single frames and freed, three times in different \
                  orders: what growth costs at most."
             }
+            Self::PagesRefill => {
+                "A frame where this core lists none and free memory is in whole blocks of 4 MiB."
+            }
+            Self::PagesDrain => "A frame given back to a list that is full.",
             Self::SlabGrow => {
                 "A 64-byte object of a cache that holds nothing: its first slab is made for it."
             }
@@ -278,11 +287,13 @@ pub fn figure_name(name: &str, figure: Figure) -> Name {
 const AREAS: [(&str, u32); 3] = [("4K", 4 << 10), ("64K", 64 << 10), ("1M", 1 << 20)];
 
 /// Families whose names say it all.
-const FIXED: [(&str, Work); 15] = [
+const FIXED: [(&str, Work); 17] = [
     ("batch-64/fifo", Work::Batch64(FreeOrder::Fifo)),
     ("batch-64/lifo", Work::Batch64(FreeOrder::Lifo)),
     ("batch-64/random", Work::Batch64(FreeOrder::Random)),
     ("slab/grow", Work::SlabGrow),
+    ("percpu/refill", Work::PagesRefill),
+    ("percpu/drain", Work::PagesDrain),
     ("mixed/toggle", Work::Toggle),
     ("mixed/toggle-linux", Work::ToggleLinux),
     ("mixed/replace-1024", Work::Replace),
@@ -364,48 +375,4 @@ pub fn line_up(peer: &str, in_arena: bool) -> impl Iterator<Item = Family> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_row_has_a_name_of_its_own_and_a_sentence() {
-        let mut names = BTreeSet::new();
-        for family in families(2).chain(contended()).chain(line_up("x", true)) {
-            for &operation in family.work.operations() {
-                assert!(names.insert(row_name(&family.name, operation).to_string()));
-            }
-            for &figure in family.work.figures() {
-                assert!(names.insert(figure_name(&family.name, figure).to_string()));
-            }
-            assert!(family.work.about().ends_with('.'));
-        }
-        let latencies = 2 * (11 + 10 + 1 + 11 + 3 + 4 + 4 + 3 + 3 + 3 + 2 + 8) + 1;
-        assert_eq!(names.len(), latencies + 2 + 2 + 3 + 3 + 2 + 2);
-        for name in [
-            "kmalloc/8/alloc",
-            "layout/4096/free",
-            "pages/10/free",
-            "pages/churn62/recovered",
-            "held/65536/ratio",
-            "slab/grow/alloc",
-            "remote-free/64/free",
-            "peer/x/mixed/toggle/free",
-        ] {
-            assert!(names.contains(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn one_core_has_no_other_to_free_for_it() {
-        let remote = |cores| families(cores).filter(|family| family.name.starts_with("remote"));
-        assert_eq!((remote(1).count(), remote(4).count()), (0, 3));
-    }
-
-    #[test]
-    fn operations_are_numbered_as_listed() {
-        for (index, operation) in Operation::ALL.into_iter().enumerate() {
-            assert_eq!(operation.index(), index);
-        }
-    }
-}
+mod tests;

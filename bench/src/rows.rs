@@ -13,6 +13,8 @@ use crate::subject::Timed;
 use crate::workload::{self, MIXED, MIXED_LINUX, OutOfMemory, Slot, fill, pages};
 use core::fmt;
 use kernel::mm::addr::Order;
+use kernel::mm::frames;
+use kernel::mm::magazine::CAPACITY;
 use kernel::mm::slab::{self, SLAB};
 use kernel::vm::vmalloc::VmallocError;
 
@@ -96,6 +98,8 @@ impl Rows<'_> {
             Work::Layout(bytes) => ops::constant_layout(bytes).unwrap_or(ops::KMALLOC),
             Work::Cache64 | Work::SlabGrow => ops::CACHE_64,
             Work::Pages(_)
+            | Work::PagesRefill
+            | Work::PagesDrain
             | Work::PagesMix
             | Work::PagesChurn
             | Work::PagesChurnSingle
@@ -109,7 +113,7 @@ impl Rows<'_> {
         };
         // What a family finds free does not depend on those before it where the rows say how much it is.
         let (most, least) = match family.work {
-            Work::Pages(_) => (pages::FREE_BLOCKS, 1),
+            Work::Pages(_) | Work::PagesRefill | Work::PagesDrain => (pages::FREE_BLOCKS, 1),
             Work::PagesMix | Work::PagesChurn | Work::PagesChurnSingle | Work::PagesGrow => {
                 (pages::FREE_BLOCKS, pages::FREE_BLOCKS)
             }
@@ -154,7 +158,7 @@ impl Rows<'_> {
             Work::Cache64 => workload::hot(timed, OBJECT_BYTES).map_err(WorkError::from),
             Work::Pages(order) => workload::hot(timed, u32::from(order)).map_err(WorkError::from),
             Work::Batch64(free_order) => {
-                let memory = (batch, order);
+                let memory = (&mut *batch, order);
                 let done = workload::batch(timed, OBJECT_BYTES, free_order, &mut random, memory);
                 done.map_err(WorkError::from)
             }
@@ -171,6 +175,11 @@ impl Rows<'_> {
                 slab::shrink();
             })
             .map_err(WorkError::from),
+            Work::PagesRefill => workload::prepared(timed, 0, drain_lists).map_err(WorkError::from),
+            Work::PagesDrain => {
+                let slots = &mut batch[..usize::from(CAPACITY) + 1];
+                workload::last_free(timed, 0, slots, drain_lists).map_err(WorkError::from)
+            }
             Work::RemoteFree(bytes) => {
                 cores::remote_frees(timed, bytes, batch).map_err(WorkError::from)
             }
@@ -185,6 +194,7 @@ impl Rows<'_> {
             }
         };
         workload::clear(timed, mixed);
+        workload::clear(timed, batch);
         workload::clear(timed, table);
         result?;
         all_taken_back()
@@ -304,6 +314,13 @@ impl Rows<'_> {
         self.reporter.figure(family, Figure::Recovered, recovered);
         self.reporter.figure(family, Figure::Ideal, ideal.into());
         Ok(())
+    }
+}
+
+/// Gives the frames that this core has listed back to their zones.
+fn drain_lists() {
+    if let Some(frames) = frames::global() {
+        frames.drain_lists();
     }
 }
 

@@ -222,6 +222,31 @@ pub fn prepared(
     Ok(())
 }
 
+/// Fills `slots` with `amount` each, `prepare`s, and frees them all, of which the last is recorded, again
+/// and again: what that free costs where `prepare` leaves things and the others have followed it.
+///
+/// # Errors
+///
+/// [`OutOfMemory`]; what was allocated until then is in the slots.
+pub fn last_free(
+    subject: &mut impl Subject,
+    amount: u32,
+    slots: &mut [Slot],
+    mut prepare: impl FnMut(),
+) -> Result<(), OutOfMemory> {
+    for round in 0..HOT_WARM_UP + HOT_RECORDED {
+        for slot in &mut *slots {
+            fill_slot(subject, slot, amount, (round, false))?;
+        }
+        prepare();
+        if let Some((last, others)) = slots.split_last_mut() {
+            clear(subject, others);
+            free_slot(subject, last, round >= HOT_WARM_UP);
+        }
+    }
+    Ok(())
+}
+
 /// Fills `slots`, which are empty, with `amount` each.
 ///
 /// # Errors

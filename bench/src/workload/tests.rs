@@ -99,6 +99,23 @@ fn hot_pairs_warm_up_unrecorded() {
 }
 
 #[test]
+fn only_what_follows_a_preparation_is_recorded() {
+    let (mut model, mut prepared) = (Model::default(), 0);
+    super::prepared(&mut model, 64, || prepared += 1).unwrap();
+    assert_eq!(
+        (prepared, model.allocs, model.recorded),
+        (264, 264, [200, 0])
+    );
+    let (mut model, mut prepared) = (Model::default(), 0);
+    last_free(&mut model, 0, &mut [None; 4], || prepared += 1).unwrap();
+    assert_eq!(
+        (prepared, model.allocs, model.recorded),
+        (264, 4 * 264, [0, 200])
+    );
+    assert_eq!(model.frees[..4], [1, 2, 3, 4]);
+}
+
+#[test]
 fn batches_are_freed_in_the_order_asked_for() {
     let freed = |order| {
         let mut model = Model::default();

@@ -1,0 +1,47 @@
+//! That rows have names of their own.
+
+use super::*;
+use std::collections::BTreeSet;
+
+#[test]
+fn every_row_has_a_name_of_its_own_and_a_sentence() {
+    let mut names = BTreeSet::new();
+    for family in families(2).chain(contended()).chain(line_up("x", true)) {
+        for &operation in family.work.operations() {
+            assert!(names.insert(row_name(&family.name, operation).to_string()));
+        }
+        for &figure in family.work.figures() {
+            assert!(names.insert(figure_name(&family.name, figure).to_string()));
+        }
+        assert!(family.work.about().ends_with('.'));
+    }
+    let latencies = 2 * (11 + 10 + 1 + 11 + 3 + 4 + 4 + 3 + 3 + 3 + 2 + 8) + 3;
+    assert_eq!(names.len(), latencies + 2 + 2 + 3 + 3 + 2 + 2);
+    for name in [
+        "kmalloc/8/alloc",
+        "layout/4096/free",
+        "pages/10/free",
+        "pages/churn62/recovered",
+        "held/65536/ratio",
+        "slab/grow/alloc",
+        "percpu/refill/alloc",
+        "percpu/drain/free",
+        "remote-free/64/free",
+        "peer/x/mixed/toggle/free",
+    ] {
+        assert!(names.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn one_core_has_no_other_to_free_for_it() {
+    let remote = |cores| families(cores).filter(|family| family.name.starts_with("remote"));
+    assert_eq!((remote(1).count(), remote(4).count()), (0, 3));
+}
+
+#[test]
+fn operations_are_numbered_as_listed() {
+    for (index, operation) in Operation::ALL.into_iter().enumerate() {
+        assert_eq!(operation.index(), index);
+    }
+}
