@@ -52,7 +52,8 @@ pub fn fix_up(frame: &mut Frame, esr: u64, far: u64) -> bool {
         return false;
     };
     // A page of the user's that was never touched is filled; anything else ends the copy.
-    if !crate::user::current_fault(VirtAddr::new(far), access) {
+    let is_missing = syndrome.is_translation_fault();
+    if !(is_missing && crate::user::current_fault(VirtAddr::new(far), access)) {
         frame.elr = fixup;
     }
     true

@@ -230,6 +230,15 @@ impl<'t> Buddy<'t> {
         Some(pfn)
     }
 
+    /// Takes a block of `order` for movable frames, only where a pageblock of theirs is in use already.
+    pub fn alloc_beside(&mut self, order: Order) -> Option<Pfn> {
+        let small = self.rows[MigrateType::Movable.index()].available & !WHOLE;
+        if small >> order.get() == 0 {
+            return None;
+        }
+        self.alloc(order, MigrateType::Movable, 0)
+    }
+
     /// Free frames that requests for `migrate` may have.
     #[inline(always)]
     fn usable(&self, migrate: MigrateType) -> u32 {
@@ -460,7 +469,9 @@ impl<'t> Buddy<'t> {
                 actual: head.order(),
             },
             Kind::Free => FrameError::DoubleFree(pfn),
-            Kind::Large | Kind::Slab | Kind::SlabTail => FrameError::InUse(pfn),
+            Kind::Large | Kind::Slab | Kind::SlabTail | Kind::Movable | Kind::Moving => {
+                FrameError::InUse(pfn)
+            }
             Kind::None => self.why_no_head(pfn, order),
         }
     }

@@ -3,13 +3,13 @@
 //! # Shape
 //!
 //! ```text
-//! isolate every pageblock of the range ─► drain lists ─► is all of it free? ─► take it ─► rejoin
-//!        nobody is given frames there            │                                ▲
-//!                                                └─ no: the first frame in use ───┘  nothing changed
+//! isolate every pageblock of the range ─► move what can be moved ─► is it free? ─► take it ─► rejoin
+//!        nobody is given frames there                   │                             ▲
+//!                                                       └─ no: a frame in use ────────┘
 //! ```
 //!
 //! Isolation keeps new owners out while the range is looked at; whatever happens, every pageblock is for
-//! whom it was when the call returns.
+//! whom it was when the call returns. Movable blocks that were moved away stay where they then are.
 //!
 //! # Cost
 //!
@@ -22,7 +22,7 @@
 //! A zone's lock, time and again. Refused with interrupts masked: it takes long.
 
 use super::addr::{Order, Pfn};
-use super::frame;
+use super::frame::{self, Kind};
 use super::frame_error::FrameError;
 use super::frames::Frames;
 use super::gfp::Gfp;
@@ -31,7 +31,7 @@ use super::zone::{Watermarks, Zone};
 use crate::sync::irq;
 use core::{fmt, ops::Range};
 
-/// Why a range was not taken. Nothing was changed.
+/// Why a range was not taken. Nothing was changed, but where movable blocks are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContigError {
     /// Interrupts are masked here, and the work would take too long: do it elsewhere.
@@ -96,7 +96,7 @@ impl Frames<'_> {
         let isolated = isolate(zone, &range);
         self.drain_lists();
         let taken = match &isolated {
-            all if all.end >= range.end => take(zone, &range),
+            all if all.end >= range.end => self.take_contig(zone, &range),
             part => Err(ContigError::Busy(part.end.max(range.start))),
         };
         for pageblock in pageblocks(&isolated) {
@@ -144,6 +144,31 @@ impl Frames<'_> {
             pfn = pfn.offset(order.frames());
         }
         Ok(())
+    }
+
+    /// Takes `range`, whose pageblocks are isolated, if all of it is free or can be made so.
+    fn take_contig(&self, zone: &Zone<'_>, range: &Range<Pfn>) -> Result<(), ContigError> {
+        for part in parts(range, Order::MAX) {
+            loop {
+                // Nothing may be locked while an owner moves a block.
+                let used = zone.lock().first_used(&part);
+                let Some(used) = used else { break };
+                self.move_away(used).ok_or(ContigError::Busy(used))?;
+            }
+        }
+        for part in parts(range, Order::MAX) {
+            zone.lock().take_range(part);
+        }
+        Ok(())
+    }
+
+    /// Moves the block that starts at `pfn` out of its pageblock, which is isolated, if it can be moved.
+    fn move_away(&self, pfn: Pfn) -> Option<()> {
+        let entry = self.table().find(pfn)?;
+        let order = entry.order();
+        let take = |order| self.alloc_in_need(order, Gfp::MOVABLE);
+        let is_movable = entry.is_head(Kind::Movable, order);
+        is_movable.then(|| self.relocate(pfn, order, take).ok())?
     }
 
     /// Tries one place after another.
@@ -214,22 +239,10 @@ fn isolate(zone: &Zone<'_>, range: &Range<Pfn>) -> Range<Pfn> {
     start..last.map_or(start, |last| last.offset(pageblock::FRAMES))
 }
 
-/// Takes `range`, whose pageblocks are isolated, if all of it is free.
-fn take(zone: &Zone<'_>, range: &Range<Pfn>) -> Result<(), ContigError> {
-    for part in parts(range, Order::MAX) {
-        if let Some(used) = zone.lock().first_used(&part) {
-            return Err(ContigError::Busy(used));
-        }
-    }
-    for part in parts(range, Order::MAX) {
-        zone.lock().take_range(part);
-    }
-    Ok(())
-}
-
-/// The first frame of `range` that is in use, at this moment: for a first look, with nothing isolated.
+/// The first frame of `range` that is in use and cannot be moved, at this moment: for a first look, with
+/// nothing isolated.
 fn first_obstacle(zone: &Zone<'_>, range: &Range<Pfn>) -> Option<Pfn> {
-    parts(range, pageblock::ORDER).find_map(|part| zone.lock().first_used(&part))
+    parts(range, pageblock::ORDER).find_map(|part| zone.lock().first_unmovable(&part))
 }
 
 /// The parts of `range` that lie in blocks of `order`, one by one.

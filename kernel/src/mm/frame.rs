@@ -40,7 +40,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{
         AtomicU32, AtomicU64,
-        Ordering::{AcqRel, Relaxed},
+        Ordering::{AcqRel, Relaxed, Release},
     },
 };
 
@@ -71,6 +71,11 @@ pub enum Kind {
     Slab = 4,
     /// Another frame of a slab.
     SlabTail = 5,
+    /// First frame of an allocated block whose [owner](super::compaction) can move it, and is named where
+    /// the links of a free block are.
+    Movable = 6,
+    /// The same while it is being moved, or taken back by its owner: nobody else touches it.
+    Moving = 7,
 }
 
 /// Number of a slab cache. The caches' registry alone makes them, each below the number of caches.
@@ -100,6 +105,8 @@ pub const fn slab_tag(cache: CacheId, order: Order, magazine: u8) -> u32 {
 
 /// Where a free block names its list's type, and an allocated one its magazine.
 const LIST_SHIFT: u32 = 24;
+/// Bits of an owner's key.
+const KEY_BITS: u32 = 56;
 const FREE_SHIFT: u32 = 32;
 const IN_USE_SHIFT: u32 = 42;
 /// Highest, so that one shift yields it.
@@ -116,6 +123,8 @@ impl Frame {
             3 => Kind::Large,
             4 => Kind::Slab,
             5 => Kind::SlabTail,
+            6 => Kind::Movable,
+            7 => Kind::Moving,
             kind => corrupt(kind),
         }
     }
@@ -229,6 +238,30 @@ impl Frame {
         self.head
             .compare_exchange(head(from, order), head(to, order), AcqRel, Relaxed)
             .is_ok()
+    }
+
+    /// Notes whose the block is, 0 to 255, and what it is to them: 56 bits.
+    pub(super) fn set_owner(&self, owner: u8, key: u64) {
+        let word = u64::from(owner) << KEY_BITS | key & ((1 << KEY_BITS) - 1);
+        let [low, high] = [word & 0xffff_ffff, word >> 32].map(|half| {
+            #[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
+            let half = half as u32;
+            half
+        });
+        self.next.store(low, Relaxed);
+        self.prev.store(high, Relaxed);
+    }
+
+    /// What [`set_owner`](Self::set_owner) noted.
+    pub(super) fn owner(&self) -> (u8, u64) {
+        let word = u64::from(self.next.load(Relaxed)) | u64::from(self.prev.load(Relaxed)) << 32;
+        let owner = (word >> KEY_BITS) as u8;
+        (owner, word & ((1 << KEY_BITS) - 1))
+    }
+
+    /// Makes it the head of a block of that kind, after all that was stored before.
+    pub(super) fn publish_head(&self, kind: Kind, order: Order) {
+        self.head.store(head(kind, order), Release);
     }
 
     /// Makes it the head of an empty slab, none of whose objects were cut off yet.

@@ -50,7 +50,8 @@ pub enum FrameError {
     },
     /// The block is free already.
     DoubleFree(Pfn),
-    /// The block belongs to a slab cache or is a kmalloc object, and must be freed there.
+    /// The block belongs to a slab cache, is a kmalloc object or has an owner that moves it: it must be
+    /// freed there.
     InUse(Pfn),
 }
 
@@ -88,7 +89,10 @@ impl fmt::Display for FrameError {
                 given.get()
             ),
             Self::DoubleFree(pfn) => write!(f, "double free of frame {pfn:#x}"),
-            Self::InUse(pfn) => write!(f, "frame {pfn:#x} belongs to kmalloc or a slab cache"),
+            Self::InUse(pfn) => write!(
+                f,
+                "frame {pfn:#x} belongs to kmalloc, a slab cache or an owner"
+            ),
         }
     }
 }

@@ -28,6 +28,7 @@
 use super::addr::{LinearMap, Order, Pfn, PhysAddr, VirtAddr};
 use super::buddy::{Buddy, Violation};
 use super::call_sites::{self, Call};
+use super::compaction::Owners;
 use super::failures::{Failures, Reason};
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
@@ -62,6 +63,7 @@ pub struct Frames<'t> {
     warnings: Warnings,
     faults: FaultInjection,
     pub(super) reclaim: Reclaim<'t>,
+    pub(super) owners: Owners<'t>,
 }
 
 impl<'t> Frames<'t> {
@@ -103,6 +105,7 @@ impl<'t> Frames<'t> {
             warnings: Warnings::new(),
             faults: FaultInjection::new(),
             reclaim: Reclaim::new(),
+            owners: Owners::new(),
         }
     }
 
@@ -351,6 +354,17 @@ impl<'t> Frames<'t> {
         // SAFETY: the block was taken from its zone just now, so it is ours alone, and by the promise
         // given to `new` the linear map has it writable.
         unsafe { zeroing::fill(start, bytes) };
+    }
+
+    /// Copies the content of a block to another one, of the same order; both are held by whoever moves the
+    /// first, and nobody writes it.
+    pub(super) fn copy(&self, from: Pfn, to: Pfn, order: Order) {
+        let at = |pfn: Pfn| self.linear.to_virt(pfn.address()).as_mut_ptr::<u64>();
+        #[expect(clippy::cast_possible_truncation, reason = "at most 4 MiB")]
+        let words = order.bytes() as usize / size_of::<u64>();
+        // SAFETY: both blocks are allocated, and so differ; by the promise given to `new` the linear map has
+        // them. The owner of the first has taken it from everybody, and nobody knows the second yet.
+        unsafe { at(from).copy_to_nonoverlapping(at(to), words) };
     }
 
     /// The linear map that its frames are reached by.

@@ -21,6 +21,7 @@
 //! | [`buddy`], [`zone`] | blocks of frames; where they may come from | |
 //! | [`frames`], [`frame_error`] | the frame allocator; the kernel's own; why it refused | yes |
 //! | [`reclaim`] | memory back from caches and apps, when a request finds none | |
+//! | [`compaction`] | movable blocks go elsewhere, so that larger ones become free | |
 //! | [`contig`] | exact ranges beyond the largest block | |
 //! | `page_lists` | each context's lists of small blocks of frames | yes |
 //! | `zeroing` | memory and table entries made zero by cache lines | yes |
@@ -54,6 +55,7 @@ pub mod arena;
 pub mod boot_heap;
 pub mod buddy;
 pub mod call_sites;
+pub mod compaction;
 pub mod contig;
 pub mod failures;
 pub mod fault_injection;

@@ -1,9 +1,10 @@
-//! Getting memory back when a request finds none: from caches and from apps.
+//! Getting memory back when a request finds none: from caches, from apps, and by making what is free
+//! contiguous.
 //!
 //! # Shape
 //!
 //! ```text
-//! no zone has a block ─► may the caller wait? ─► round: shrinkers, in turn ───────────────┐
+//! no zone has a block ─► may the caller wait? ─► round: lists, shrinkers, compaction ─────┐
 //!                            │ no                 a try after each that gave any           │
 //!                            ▼                         ▲      gave something, rounds left  │
 //!                         an error                     └───────────────────────────────────┘
@@ -22,7 +23,7 @@
 //!
 //! | flags | rounds |
 //! |---|---|
-//! | [`Gfp::NORETRY`] | one |
+//! | [`Gfp::NORETRY`] | one, without compaction |
 //! | none of these | up to 4, as long as the last gave something |
 //! | [`Gfp::RETRY_MAYFAIL`] | up to 16, likewise |
 //! | [`Gfp::NOFAIL`] | until 3 in a row gave nothing; then the last of the reserve, then a panic |
@@ -181,6 +182,7 @@ impl Drop for Active<'_> {
 struct Patience {
     rounds: u32,
     hopeless: u32,
+    moves: bool,
 }
 
 impl Patience {
@@ -194,7 +196,11 @@ impl Patience {
         } else {
             (4, 1)
         };
-        Self { rounds, hopeless }
+        Self {
+            rounds,
+            hopeless,
+            moves: !gfp.contains(Gfp::NORETRY),
+        }
     }
 }
 
@@ -282,6 +288,7 @@ impl<'t> Frames<'t> {
         while round < patience.rounds && hopeless < patience.hopeless {
             let wanted = self.lack(order, gfp) << round.min(8);
             let mut gained = 0;
+            self.drain_lists();
             for shrinker in self.reclaim.shrinkers() {
                 let given = shrinker.shrink(self, wanted);
                 self.reclaim.frames.fetch_add(given.into(), Relaxed);
@@ -294,8 +301,15 @@ impl<'t> Frames<'t> {
                     }
                 }
             }
+            self.drain_lists();
             if let Some(result) = attempt(self) {
                 return Some(result);
+            }
+            if patience.moves && order > Order::ZERO && self.compact_for(order, gfp) {
+                gained += 1;
+                if let Some(result) = attempt(self) {
+                    return Some(result);
+                }
             }
             hopeless = if gained > 0 { 0 } else { hopeless + 1 };
             round += 1;

@@ -119,6 +119,12 @@ pub fn vmstat(frames: &Frames<'_>, slab: &SlabAllocator<'_>, rows: &mut Rows<'_>
     counter("reclaim_runs", reclaimed.runs);
     counter("reclaim_rescued", reclaimed.rescued);
     counter("reclaim_frames", reclaimed.frames);
+    let compacted = frames.compaction_statistics();
+    counter("compaction_runs", compacted.runs);
+    counter("compaction_cleared", compacted.cleared);
+    counter("compaction_left", compacted.left);
+    counter("compaction_moved", compacted.moved);
+    counter("compaction_refused", compacted.refused);
     counter("pageblocks_claimed", claimed.sum());
     let caches = || slab.statistics();
     counter(

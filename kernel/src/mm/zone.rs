@@ -203,6 +203,8 @@ pub struct Zone<'t> {
     kind: ZoneKind,
     span: Range<Pfn>,
     low: AtomicU32,
+    /// Where compaction goes on looking.
+    pub(super) compaction_cursor: AtomicU32,
     buddy: SpinLock<Buddy<'t>>,
 }
 
@@ -215,6 +217,7 @@ impl<'t> Zone<'t> {
             kind,
             span: span.clone(),
             low: AtomicU32::new(0),
+            compaction_cursor: AtomicU32::new(0),
             buddy: SpinLock::new(Rank::Zone, Buddy::new(table, span, class)),
         }
     }

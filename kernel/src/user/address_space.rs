@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     fault::esr::Access,
-    mm::addr::{PAGE_BYTES, PAGE_SHIFT, Pfn, PhysAddr, VirtAddr},
+    mm::{
+        addr::{PAGE_BYTES, PAGE_SHIFT, Pfn, PhysAddr, VirtAddr},
+        compaction::Immovable,
+    },
     vm::{
         layout,
         table::{FrameSource, MapError, Mapping, Mmu, PageTable, TableMemory, Tables},
@@ -34,6 +37,10 @@ pub(super) const PAGE_LENGTH: usize = 1 << PAGE_SHIFT;
 pub trait UserFrames: FrameSource {
     /// Writes `contents`, a page at most, to the start of a frame, for execution too if `code`.
     fn fill(&mut self, frame: Pfn, contents: &[u8], code: bool);
+    /// From now on `frame`, which is mapped at `page`, may be [moved](AddressSpace::move_page).
+    fn own(&mut self, frame: Pfn, page: VirtAddr);
+    /// It may not any more.
+    fn disown(&mut self, frame: Pfn, page: VirtAddr);
 }
 
 /// Why a space could not be made or changed.
@@ -125,7 +132,10 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> AddressSpace<M, T, F> {
         };
         let mapped = self
             .table
-            .map_frames(filled, rights.attributes(), &mut filling);
+            .map_frames(filled.clone(), rights.attributes(), &mut filling);
+        if mapped.is_ok() {
+            self.own_pages(filled);
+        }
         mapped.map_err(|error| {
             // Splitting nothing, this needs no memory: the area was added whole.
             let removed = self.vmas.remove(&range);
@@ -134,7 +144,7 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> AddressSpace<M, T, F> {
         })
     }
 
-    /// Fills the page at `address`, if the program may use it so.
+    /// Fills the page at `address`, which it found nothing mapped at, if the program may use it so.
     pub fn handle_fault(&mut self, address: VirtAddr, access: Access) -> Result<(), Cause> {
         let rights = self.vmas.find(address).ok_or(Cause::Translation)?.rights;
         let allowed = match access {
@@ -146,21 +156,62 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> AddressSpace<M, T, F> {
             return Err(Cause::Permission);
         }
         let page = VirtAddr::new(address.get() & !(PAGE_BYTES - 1));
+        if self.table.walk(page).is_some() {
+            // It was only being moved when the program touched it.
+            return Ok(());
+        }
         let range = page..page.offset(PAGE_BYTES);
         let mut filling = Filling {
             frames: &mut self.frames,
             chunks: [].chunks(PAGE_LENGTH),
             code: rights == Rights::ReadExecute,
         };
-        self.table
-            .map_frames(range, rights.attributes(), &mut filling)
-            .map_err(|error| {
-                match error {
-                    MapError::NoFrame(_) | MapError::NoTable(_) => Cause::OutOfMemory,
-                    // Mapped already: the access failed for another reason than a missing page.
-                    _ => Cause::Permission,
-                }
-            })
+        let mapped = self
+            .table
+            .map_frames(range.clone(), rights.attributes(), &mut filling);
+        match mapped {
+            Ok(()) => {
+                self.own_pages(range);
+                Ok(())
+            }
+            Err(MapError::NoFrame(_) | MapError::NoTable(_)) => Err(Cause::OutOfMemory),
+            Err(_) => Err(Cause::Permission),
+        }
+    }
+
+    fn own_pages(&mut self, range: Range<VirtAddr>) {
+        let Self { table, frames, .. } = self;
+        table.visit(range, &mut |page| {
+            frames.own(page.physical.frame(), page.address);
+        });
+    }
+
+    /// Has the program find at `page` the frame `to` instead of `from`; `copy` runs when it can reach neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Immovable`] if the page is not mapped to `from`.
+    pub fn move_page(
+        &mut self,
+        page: VirtAddr,
+        from: Pfn,
+        to: Pfn,
+        copy: &mut dyn FnMut(),
+    ) -> Result<(), Immovable> {
+        let Self {
+            table,
+            frames,
+            vmas,
+        } = self;
+        let rights = vmas.find(page).ok_or(Immovable)?.rights;
+        let mut copy_code = || {
+            copy();
+            if rights == Rights::ReadExecute {
+                frames.fill(to, &[], true);
+            }
+        };
+        let moved = table.replace(page, from.address(), to.address(), &mut copy_code);
+        moved.map_err(|_| Immovable)
     }
 
     /// Moves the end of the heap to `new`, and returns where it then is: the old end, if it cannot move.
@@ -207,7 +258,9 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> AddressSpace<M, T, F> {
     fn drop_pages(&mut self, range: Range<VirtAddr>) {
         let Self { table, frames, .. } = self;
         let dropped = table.unmap(range, Tables::Free, &mut |page| {
-            frames.free(page.physical.frame());
+            let frame = page.physical.frame();
+            frames.disown(frame, page.address);
+            frames.free(frame);
         });
         if let Err(error) = dropped {
             panic!("user pages are single and inside their region: {error}");

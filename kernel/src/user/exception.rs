@@ -13,7 +13,11 @@ use crate::{
     arch::{exception::Frame, irq},
     console,
     fault::esr::{Access, Syndrome},
-    mm::addr::{PAGE_BYTES, VirtAddr},
+    mm::{
+        addr::{Order, PAGE_BYTES, VirtAddr},
+        frames,
+        gfp::Gfp,
+    },
     vm::layout,
 };
 
@@ -47,8 +51,18 @@ pub fn current_fault(address: VirtAddr, access: Access) -> bool {
 }
 
 fn fill(address: VirtAddr, access: Access) -> Result<(), Cause> {
-    running::with(|running| running.space.handle_fault(address, access))
-        .unwrap_or(Err(Cause::Translation))
+    let attempt = || {
+        let filled = running::with(|running| running.space.handle_fault(address, access));
+        filled.unwrap_or(Err(Cause::Translation))
+    };
+    let has_room = || {
+        let frames = frames::global();
+        frames.is_some_and(|frames| frames.reclaim(Order::ZERO, Gfp::KERNEL | Gfp::MOVABLE))
+    };
+    match attempt() {
+        Err(Cause::OutOfMemory) if has_room() => attempt(),
+        result => result,
+    }
 }
 
 /// Handles the exception; returns how the program ended, if it did.

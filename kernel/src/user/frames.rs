@@ -4,7 +4,7 @@
     reason = "writes frames that belong to a program which does not run yet"
 )]
 
-use super::address_space::UserFrames;
+use super::{address_space::UserFrames, moving};
 use crate::{
     arch::cache,
     mm::{
@@ -26,12 +26,13 @@ pub(super) struct ZeroedFrames;
 
 impl FrameSource for ZeroedFrames {
     fn allocate(&mut self) -> Option<Pfn> {
+        // Under the program's lock nobody may wait: whoever faulted reclaims without it, and comes again.
         let gfp = if irq::is_masked() {
-            Gfp::ATOMIC
+            Gfp::NOWAIT
         } else {
             Gfp::KERNEL
         };
-        frames::alloc(Order::ZERO, gfp | Gfp::ZERO).ok()
+        frames::alloc(Order::ZERO, gfp | Gfp::MOVABLE | Gfp::ZERO).ok()
     }
     fn free(&mut self, frame: Pfn) {
         free(frame, Order::ZERO);
@@ -39,6 +40,14 @@ impl FrameSource for ZeroedFrames {
 }
 
 impl UserFrames for ZeroedFrames {
+    fn own(&mut self, frame: Pfn, page: VirtAddr) {
+        moving::own(frame, page);
+    }
+
+    fn disown(&mut self, frame: Pfn, page: VirtAddr) {
+        moving::disown(frame, page);
+    }
+
     fn fill(&mut self, frame: Pfn, contents: &[u8], code: bool) {
         assert!(
             contents.len() as u64 <= PAGE_BYTES,

@@ -24,6 +24,8 @@ pub mod fault;
 #[cfg(target_os = "none")]
 mod frames;
 #[cfg(target_os = "none")]
+mod moving;
+#[cfg(target_os = "none")]
 pub mod programs;
 #[cfg(target_os = "none")]
 mod run;

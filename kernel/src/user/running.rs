@@ -28,16 +28,16 @@ pub(super) struct Running {
     asid: Asid,
 }
 
-/// Only core *n* takes lock *n*, so nobody ever waits for it; the lock is what makes the compiler and an
-/// interrupt handler agree.
+/// Core *n* takes lock *n*; others only try it, to move a page, and hold it for as long as that takes.
 static RUNNING: [SpinLock<Option<Running>>; MAX_CPUS] =
     [const { SpinLock::new(Rank::Program, None) }; MAX_CPUS];
 
 static ASIDS: SpinLock<AsidAllocator> = SpinLock::new(Rank::Asids, AsidAllocator::new(8));
 
-/// Learns what this machine's ASIDs are like. At boot.
+/// Learns what this machine's ASIDs are like, and lets programs' pages be moved. At boot.
 pub fn init() {
     ASIDS.lock().set_bits(mmu::asid_bits());
+    super::moving::init();
 }
 
 /// Makes `space` this core's program.
@@ -80,6 +80,11 @@ pub(super) fn end() -> Option<Outcome> {
 /// Works on this core's program; `None` if there is none.
 pub(super) fn with<R>(work: impl FnOnce(&mut Running) -> R) -> Option<R> {
     RUNNING[cpu()].lock().as_mut().map(work)
+}
+
+/// Works on the program of core `core`, if there is one and nobody else does.
+pub(super) fn try_with<R>(core: usize, work: impl FnOnce(&mut Running) -> R) -> Option<R> {
+    RUNNING.get(core)?.try_lock()?.as_mut().map(work)
 }
 
 /// From here on, user addresses fault: the first thing after every entry from EL0.

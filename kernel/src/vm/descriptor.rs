@@ -337,6 +337,10 @@ impl Descriptor {
     pub const fn is_contiguous(self) -> bool {
         self.0 & CONTIGUOUS != 0
     }
+    /// This leaf for the page at `output`.
+    pub const fn leading_to(self, output: PhysAddr) -> Self {
+        Self(self.0 & !ADDRESS | output.get() & ADDRESS)
+    }
     /// This leaf for memory `bytes` further up.
     pub const fn moved(self, bytes: u64) -> Self {
         Self(self.0 + bytes)

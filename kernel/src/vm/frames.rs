@@ -1,12 +1,14 @@
 //! Memory from the kernel's frame allocator: for the pages of areas, and for translation tables.
 
-use super::raw_table::TableSource;
+use super::{kernel_space, raw_table::TableSource};
 use crate::mm::{
-    addr::{Order, Pfn, PhysAddr},
+    addr::{Order, PAGE_SHIFT, Pfn, PhysAddr, VirtAddr},
+    compaction::{Immovable, MovableOwner, OwnerId},
     frame::Frame,
     frames,
     gfp::Gfp,
 };
+use spin::Once;
 
 /// Frames for translation tables. They are taken under the tables' lock, where nobody may wait.
 pub const TABLES: TableSource = TableSource {
@@ -34,6 +36,55 @@ pub fn allocate_block(pages: u32, largest: Order) -> Option<(Pfn, Order)> {
         }
         order = smaller?;
     }
+}
+
+/// A zeroed frame that can be moved.
+pub fn allocate_movable() -> Option<Pfn> {
+    frames::alloc(Order::ZERO, Gfp::KERNEL | Gfp::MOVABLE | Gfp::ZERO).ok()
+}
+
+/// The pages of movable areas, which compaction moves.
+struct Pages;
+
+static OWNER: Once<OwnerId> = Once::new();
+
+/// Lets compaction move the pages of movable areas. At boot.
+pub fn init() {
+    let id = frames::global().and_then(|frames| frames.register_owner(&Pages).ok());
+    if let Some(id) = id {
+        OWNER.call_once(|| id);
+    }
+}
+
+impl MovableOwner for Pages {
+    fn name(&self) -> &'static str {
+        "vmalloc"
+    }
+    fn migrate(
+        &self,
+        key: u64,
+        from: Pfn,
+        to: Pfn,
+        copy: &mut dyn FnMut(),
+    ) -> Result<(), Immovable> {
+        let page = VirtAddr::new(key << PAGE_SHIFT);
+        kernel_space::replace(page, from, to, copy).map_err(|_| Immovable)
+    }
+}
+
+/// Lets compaction move `frame`, which is mapped at `page`, in an area that knows how to bear it.
+pub fn own(frame: Pfn, page: VirtAddr) {
+    if let Some((frames, &owner)) = frames::global().zip(OWNER.get()) {
+        frames.own(frame, Order::ZERO, owner, page.get() >> PAGE_SHIFT);
+    }
+}
+
+/// Has `frame` stay where it is, if `page` is still mapped to it.
+pub fn disown(frame: Pfn, page: VirtAddr) -> bool {
+    let owned = frames::global().zip(OWNER.get());
+    owned.is_none_or(|(frames, &owner)| {
+        frames.disown(frame, Order::ZERO, owner, page.get() >> PAGE_SHIFT)
+    })
 }
 
 /// Bytes of the block whose first frame is at `block`.

@@ -8,7 +8,8 @@
 //!
 //! An area's pages are placed, detached and taken back without it, with interrupts as they are:
 //!
-//! 1. The entries of an area belong to whoever the area was reserved for, and to nobody else.
+//! 1. The entries of an area belong to whoever the area was reserved for, and to nobody else; but for the
+//!    entry of a movable page, which is whose the page's frame is.
 //! 2. A table in [`VMALLOC`](layout::VMALLOC) or [`STACKS`](layout::STACKS) is never freed; but for one of
 //!    level 3 whose 2 MiB are part of one area, by the owner of that.
 //! 3. So a descent to an entry of one's own area meets tables that stay, and reads links that are written
@@ -115,6 +116,51 @@ pub fn map_given(
     }
     publish();
     Ok(())
+}
+
+/// Maps `range`, an area of the caller's, to single movable frames, zeroed, which compaction may move from then
+/// on until they are [disowned](disown_pages); maps nothing when it fails.
+pub fn map_movable(range: Range<VirtAddr>) -> Result<(), MapError> {
+    let mut at = range.start;
+    while at < range.end {
+        let page = at..at.offset(PAGE_BYTES);
+        let frame = frames::allocate_movable().ok_or(MapError::NoFrame(at));
+        let placed = frame.and_then(|frame| {
+            let placed = place(page, frame.address(), Attributes::KERNEL_DATA);
+            placed.inspect_err(|_| frames::free(frame, Order::ZERO))?;
+            frames::own(frame, at);
+            Ok(())
+        });
+        if let Err(error) = placed {
+            if range.start < at {
+                disown_pages(range.start..at);
+                unmap_frames(range.start..at);
+            }
+            return Err(error);
+        }
+        at = at.offset(PAGE_BYTES);
+    }
+    publish();
+    Ok(())
+}
+
+/// Has the frames of `range`, an area of the caller's that [`map_movable`] mapped, stay where they are.
+pub fn disown_pages(range: Range<VirtAddr>) {
+    let table = area();
+    let mut at = range.start;
+    while at < range.end {
+        // Whoever is moving the page is waited for, and has then mapped it to another frame.
+        let frame = table.entry(at).output().frame();
+        if frames::disown(frame, at) {
+            at = at.offset(PAGE_BYTES);
+        }
+    }
+}
+
+/// Maps a page of a movable area to another frame. See [`PageTable::replace`]; the caller holds both frames,
+/// so by rule 1 at the top the entry is its own meanwhile.
+pub fn replace(page: VirtAddr, from: Pfn, to: Pfn, copy: &mut dyn FnMut()) -> Result<(), MapError> {
+    area().replace(page, from.address(), to.address(), copy)
 }
 
 /// Whether an access to `address` that found nothing mapped may be tried again: its entry was only being

@@ -25,6 +25,8 @@ pub mod ioremap;
 pub mod kernel_space;
 pub mod layout;
 pub mod linear;
+#[cfg(target_os = "none")]
+pub mod movable;
 pub mod raw_table;
 pub mod report;
 pub mod set_memory;

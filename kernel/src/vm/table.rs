@@ -21,6 +21,7 @@ mod blocks;
 mod edit;
 #[cfg(test)]
 mod model;
+mod replace;
 #[cfg(test)]
 pub(crate) mod tests;
 

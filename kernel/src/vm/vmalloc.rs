@@ -37,6 +37,8 @@ mod tests;
 
 #[cfg(target_os = "none")]
 pub use kernel::{area_at, find, init, next, purge, vfree, vmalloc, vmap, vunmap};
+#[cfg(target_os = "none")]
+pub(super) use kernel::{vfree_movable, vmalloc_movable};
 
 use super::{
     area::{Area, AreaError, AreaSpace, SpaceKey},
@@ -113,6 +115,8 @@ pub enum State {
     Changing,
     /// In use.
     Live,
+    /// In use, and its frames may be moved.
+    Movable,
     /// In use, for frames that are somebody else's.
     Mapped,
 }
@@ -123,6 +127,7 @@ impl State {
         match self {
             Self::Changing => "vmalloc, changing",
             Self::Live => "vmalloc",
+            Self::Movable => "vmalloc, movable",
             Self::Mapped => "vmap",
         }
     }
@@ -132,6 +137,10 @@ impl State {
 pub trait Backing {
     /// Maps `range` to memory of its own; maps nothing when it fails.
     fn fill(&self, range: Range<VirtAddr>) -> Result<(), MapError>;
+    /// Maps `range` to single frames that may be moved; maps nothing when it fails.
+    fn fill_movable(&self, range: Range<VirtAddr>) -> Result<(), MapError>;
+    /// Has the frames of `range`, which may be moved, stay where they are.
+    fn disown(&self, range: Range<VirtAddr>);
     /// Maps `range` to these frames, one a page; maps nothing when it fails.
     fn map(
         &self,
@@ -194,9 +203,19 @@ impl<B: Backing> Vmalloc<B> {
     /// Reserves and fills an area of `bytes`, rounded up to whole pages, and returns its start. When
     /// memory or addresses run out, what waits to be given back is, and all is tried once more.
     pub fn allocate(&self, bytes: u64) -> Result<VirtAddr, VmallocError> {
-        self.try_allocate(bytes).or_else(|error| {
+        self.allocate_as(bytes, State::Live)
+    }
+
+    /// As [`allocate`](Self::allocate), of frames that may be moved.
+    pub fn allocate_movable(&self, bytes: u64) -> Result<VirtAddr, VmallocError> {
+        self.allocate_as(bytes, State::Movable)
+    }
+
+    #[inline(always)]
+    fn allocate_as(&self, bytes: u64, state: State) -> Result<VirtAddr, VmallocError> {
+        self.try_allocate(bytes, state).or_else(|error| {
             if self.purge().areas > 0 {
-                self.try_allocate(bytes)
+                self.try_allocate(bytes, state)
             } else {
                 Err(error)
             }
@@ -204,10 +223,14 @@ impl<B: Backing> Vmalloc<B> {
     }
 
     #[inline]
-    fn try_allocate(&self, bytes: u64) -> Result<VirtAddr, VmallocError> {
-        let start = self.areas.lock().space.reserve(bytes, State::Live)?;
+    fn try_allocate(&self, bytes: u64, state: State) -> Result<VirtAddr, VmallocError> {
+        let start = self.areas.lock().space.reserve(bytes, state)?;
         let end = start.offset(bytes.next_multiple_of(PAGE_BYTES));
-        if let Err(error) = self.backing.fill(start..end) {
+        let filled = match state {
+            State::Movable => self.backing.fill_movable(start..end),
+            _ => self.backing.fill(start..end),
+        };
+        if let Err(error) = filled {
             self.areas.lock().space.remove(start);
             return Err(VmallocError::Map { bytes, error });
         }
@@ -216,8 +239,21 @@ impl<B: Backing> Vmalloc<B> {
 
     /// Takes the area at `start` away. Its memory and addresses are given back when no TLB holds them.
     pub fn free(&self, start: VirtAddr) -> Result<(), VfreeError> {
-        let (key, pages) = self.claim(start, State::Live)?;
+        self.free_as(start, State::Live)
+    }
+
+    /// As [`free`](Self::free), for an area whose frames may be moved.
+    pub fn free_movable(&self, start: VirtAddr) -> Result<(), VfreeError> {
+        self.free_as(start, State::Movable)
+    }
+
+    #[inline(always)]
+    fn free_as(&self, start: VirtAddr, state: State) -> Result<(), VfreeError> {
+        let (key, pages) = self.claim(start, state)?;
         let end = start.offset(PAGE_BYTES * u64::from(pages));
+        if state == State::Movable {
+            self.backing.disown(start..end);
+        }
         let held = self.backing.detach(start..end);
         let lazy = Lazy {
             key,

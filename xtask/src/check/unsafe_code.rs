@@ -64,6 +64,7 @@ const LISTED: &[&str] = &[
     "kernel/src/user/frames.rs",
     "kernel/src/user/programs.rs",
     "kernel/src/user/run.rs",
+    "kernel/src/vm/movable.rs",
     "kernel/src/vm/raw_table.rs",
     "kernel/src/vm/vmalloc/kernel.rs",
     "kernel/tests/models.rs",

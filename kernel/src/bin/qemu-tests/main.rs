@@ -8,6 +8,8 @@
 #[cfg(target_os = "none")]
 mod boot;
 #[cfg(target_os = "none")]
+mod compaction;
+#[cfg(target_os = "none")]
 mod devices;
 #[cfg(target_os = "none")]
 mod exceptions;

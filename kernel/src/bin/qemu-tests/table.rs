@@ -40,6 +40,7 @@ fn all() -> impl Iterator<Item = Test> {
         crate::walk::TESTS,
         crate::memory::TESTS,
         crate::failing::TESTS,
+        crate::compaction::TESTS,
         crate::user::TESTS,
         crate::devices::TESTS,
         crate::smp::TESTS,

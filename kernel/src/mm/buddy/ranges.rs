@@ -133,10 +133,19 @@ impl Buddy<'_> {
     /// The first frame of `range` that is not free. What it finds free stays so where the pageblocks are
     /// isolated.
     pub fn first_used(&self, range: &Range<Pfn>) -> Option<Pfn> {
+        self.first_but(range, |kind| kind == Kind::Free)
+    }
+
+    /// The first frame of `range` that is neither free nor in a movable block.
+    pub fn first_unmovable(&self, range: &Range<Pfn>) -> Option<Pfn> {
+        self.first_but(range, |kind| matches!(kind, Kind::Free | Kind::Movable))
+    }
+
+    fn first_but(&self, range: &Range<Pfn>, passes: impl Fn(Kind) -> bool) -> Option<Pfn> {
         let mut pfn = range.start;
         while pfn < range.end {
             match self.block_around(pfn) {
-                Some((Kind::Free, head)) => {
+                Some((kind, head)) if passes(kind) => {
                     pfn = head.offset(self.table.at(head).order().frames());
                 }
                 None => match self.untouched_around(pfn) {

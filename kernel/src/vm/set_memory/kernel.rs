@@ -9,7 +9,7 @@ use crate::{
         descriptor::{CONTIGUOUS_BYTES, Level},
         kernel_space, layout,
         table::{MapError, Mapping},
-        vmalloc,
+        vmalloc::{self, State},
     },
 };
 use core::ops::Range;
@@ -73,11 +73,12 @@ fn change(start: VirtAddr, pages: u32, change: Change) -> Result<(), SetMemoryEr
     })
 }
 
-/// Refuses what is neither in one area nor in the linear map.
+/// Refuses what is neither in one area nor in the linear map, and areas whose pages may be moved.
 fn check_owner(range: &Range<VirtAddr>) -> Result<(), SetMemoryError> {
     let is_in = |region: &Range<VirtAddr>| region.start <= range.start && range.end <= region.end;
     let is_ours = if is_in(&layout::VMALLOC) {
-        vmalloc::find(range.start).is_some_and(|area| is_in(&area.range()))
+        let area = vmalloc::find(range.start);
+        area.is_some_and(|area| area.value != State::Movable && is_in(&area.range()))
     } else {
         is_in(&layout::LINEAR)
     };

@@ -644,3 +644,44 @@ fn empty_tables_make_way_for_blocks_after_a_flush() {
     fill(&mut table, 0, &[9]);
     assert_eq!(leaves(&table, at(0, MIB2)), [(0, Level::MIB2, false)]);
 }
+
+#[test]
+fn a_page_is_copied_between_break_and_make() {
+    let (mut table, log) = table();
+    let page = at(KIB4, KIB4);
+    let (from, to) = (PhysAddr::new(0x70_0000), PhysAddr::new(0x90_0000));
+    let attributes = Attributes::KERNEL_DATA;
+    table
+        .map(page.clone(), from, attributes, Level::PAGE)
+        .unwrap();
+    log.borrow_mut().clear();
+    let old = Descriptor::leaf(from, attributes, Level::PAGE);
+    let copied = Rc::clone(&log);
+    let mut copy = || copied.borrow_mut().push(Step::Free);
+    table.replace(page.start, from, to, &mut copy).unwrap();
+    assert_eq!(
+        *log.borrow(),
+        [
+            Step::Write(old.changing().bits()),
+            Step::Publish,
+            Step::Invalidate(page.start.get()),
+            Step::Wait,
+            // Where it is copied.
+            Step::Free,
+            Step::Publish,
+            Step::Write(Descriptor::leaf(to, attributes, Level::PAGE).bits()),
+            Step::Publish,
+            Step::Synchronize,
+        ]
+    );
+    log.borrow_mut().clear();
+    for (page, from) in [
+        (page.start, from),
+        (page.end, to),
+        (page.start.offset(GIB), to),
+    ] {
+        let refused = table.replace(page, from, to, &mut || panic!("copied"));
+        assert_eq!(refused, Err(MapError::NotMapped(page)));
+    }
+    assert!(log.borrow().is_empty());
+}

@@ -30,6 +30,12 @@ impl Backing for KernelTables {
     fn fill(&self, range: Range<VirtAddr>) -> Result<(), MapError> {
         kernel_space::map_frames(range, Attributes::KERNEL_DATA)
     }
+    fn fill_movable(&self, range: Range<VirtAddr>) -> Result<(), MapError> {
+        kernel_space::map_movable(range)
+    }
+    fn disown(&self, range: Range<VirtAddr>) {
+        kernel_space::disown_pages(range);
+    }
     #[inline]
     fn detach(&self, range: Range<VirtAddr>) -> Held {
         kernel_space::detach(range)
@@ -98,6 +104,30 @@ pub unsafe fn vfree(memory: NonNull<u8>) -> Result<(), VmallocError> {
     Ok(())
 }
 
+/// As [`vmalloc`], zeroed, of single frames that may be moved.
+pub(in crate::vm) fn vmalloc_movable(bytes: u64) -> Result<NonNull<u8>, VmallocError> {
+    if irq::is_masked() {
+        return Err(VmallocError::WouldSleep);
+    }
+    let start = AREAS.allocate_movable(bytes)?;
+    Ok(NonNull::new(start.as_mut_ptr()).expect("the vmalloc area does not start at 0"))
+}
+
+/// As [`vfree`], for what [`vmalloc_movable`] gave.
+///
+/// # Safety
+///
+/// Nobody uses the memory any more.
+pub(in crate::vm) unsafe fn vfree_movable(memory: NonNull<u8>) -> Result<(), VmallocError> {
+    if irq::is_masked() {
+        return Err(VmallocError::WouldSleep);
+    }
+    if let Err(error) = AREAS.free_movable(VirtAddr::from_ptr(memory.as_ptr())) {
+        panic!("{error}");
+    }
+    Ok(())
+}
+
 /// Maps frames of the caller's, in this order, to addresses that follow each other, and returns the first;
 /// an unmapped page follows the last.
 ///
@@ -156,11 +186,13 @@ impl Shrinker for Vmalloc<KernelTables> {
     }
 }
 
-/// Lets the frame allocator have freed areas purged when memory is short. At boot.
+/// Lets the frame allocator have freed areas purged when memory is short, and movable ones' pages moved. At
+/// boot.
 pub fn init() {
     if let Some(frames) = frames::global() {
         let registered = frames.register_shrinker(&AREAS);
         debug_assert!(registered.is_ok(), "boot registers few");
+        pages::init();
     }
 }
 

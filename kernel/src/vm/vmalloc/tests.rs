@@ -3,7 +3,11 @@
 use super::*;
 use crate::mm::addr::Pfn;
 use proptest::prelude::*;
-use std::{cell::RefCell, collections::BTreeMap, vec::Vec};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 const PAGE: u64 = 4096;
 /// Areas of more pages than this have as many blocks as pages, others one.
@@ -22,6 +26,8 @@ enum Page {
 struct Model {
     pages: BTreeMap<u64, Page>,
     flushes: u32,
+    /// Pages whose frames may be moved.
+    owned: BTreeSet<u64>,
     /// Areas of one block, by its number.
     blocks: Vec<Range<VirtAddr>>,
 }
@@ -51,8 +57,19 @@ impl Backing for Pages {
         }
         Ok(())
     }
+    fn fill_movable(&self, range: Range<VirtAddr>) -> Result<(), MapError> {
+        self.fill(range.clone())?;
+        self.model.borrow_mut().owned.extend(pages_of(&range));
+        Ok(())
+    }
+    fn disown(&self, range: Range<VirtAddr>) {
+        for page in pages_of(&range) {
+            assert!(self.model.borrow_mut().owned.remove(&page), "{page:#x}");
+        }
+    }
     fn detach(&self, range: Range<VirtAddr>) -> Held {
         for page in pages_of(&range) {
+            assert!(!self.model.borrow().owned.contains(&page), "{page:#x}");
             let former = self.model.borrow_mut().pages.insert(page, Page::Stale);
             assert_eq!(former, Some(Page::Mapped));
         }
@@ -268,4 +285,21 @@ proptest! {
         prop_assert_eq!(vmalloc.held_pages(), 0);
         prop_assert_eq!(vmalloc.next(VirtAddr::new(0)), None);
     }
+}
+
+#[test]
+fn the_frames_of_a_movable_area_stay_from_before_they_are_unmapped() {
+    let vmalloc = vmalloc(20);
+    let movable = vmalloc.allocate_movable(3 * PAGE).unwrap();
+    let other = vmalloc.allocate(PAGE).unwrap();
+    assert_eq!(vmalloc.backing.model.borrow().owned.len(), 3);
+    let wrong = [vmalloc.free(movable), vmalloc.free_movable(other)];
+    assert_eq!(
+        wrong,
+        [movable, other].map(|start| Err(VfreeError::NotAnArea(start)))
+    );
+    vmalloc.free_movable(movable).unwrap();
+    vmalloc.free(other).unwrap();
+    vmalloc.purge();
+    assert_eq!((vmalloc.held_pages(), vmalloc.find(movable)), (0, None));
 }
