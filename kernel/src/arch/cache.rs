@@ -59,7 +59,7 @@ pub fn invalidate(start: VirtAddr, bytes: u64) {
 }
 
 /// Zeroes `bytes` from `start` on line by line, without reading them. False, and nothing done, where the
-/// instruction is not to be used (`DCZID_EL0.DZP`) or its lines are larger than 512 bytes.
+/// instruction is not to be used (`DCZID_EL0.DZP`) or its lines are larger than 128 bytes.
 ///
 /// # Safety
 ///
@@ -71,22 +71,15 @@ pub unsafe fn zero(start: NonNull<u8>, bytes: usize) -> bool {
     // SAFETY: reads an identification register.
     unsafe { asm!("mrs {}, dczid_el0", out(reg) id, options(nomem, nostack, preserves_flags)) }
     // Bit 4 prohibits, bits 3:0 are the logarithm of a line's words (Arm ARM D24.2.36).
-    if id & 0x1f > 7 {
+    if id & 0x1f > 5 {
         return false;
     }
     let line = 4_usize << id;
-    // SAFETY: the caller's promise; eight lines at a time fit in 4,096 bytes.
+    // SAFETY: the caller's promise; 32 lines at a time fit in 4,096 bytes.
     unsafe {
         asm!(
             "2:",
-            "dc zva, {at}", "add {at}, {at}, {line}",
-            "dc zva, {at}", "add {at}, {at}, {line}",
-            "dc zva, {at}", "add {at}, {at}, {line}",
-            "dc zva, {at}", "add {at}, {at}, {line}",
-            "dc zva, {at}", "add {at}, {at}, {line}",
-            "dc zva, {at}", "add {at}, {at}, {line}",
-            "dc zva, {at}", "add {at}, {at}, {line}",
-            "dc zva, {at}", "add {at}, {at}, {line}",
+            ".rept 32", "dc zva, {at}", "add {at}, {at}, {line}", ".endr",
             "cmp {at}, {end}",
             "b.lo 2b",
             at = inout(reg) start.as_ptr() => _,

@@ -275,7 +275,7 @@ impl<'t> Buddy<'t> {
             return Some(self.take_moved(pfn, found, order, migrate));
         }
         if found > order {
-            self.split(pfn, found, order, migrate);
+            self.split_first(pfn, found, order, migrate);
         }
         Some(pfn)
     }
@@ -328,7 +328,7 @@ impl<'t> Buddy<'t> {
         }
         if order < pageblock::ORDER {
             self.open(pfn, migrate);
-            self.split(pfn, found, order, migrate);
+            self.split_first(pfn, found, order, migrate);
         }
     }
 
@@ -340,6 +340,25 @@ impl<'t> Buddy<'t> {
             zeroing::clear_entries(self.table.entries(pfn));
         }
         pageblock.set(state.with_entries().with_type(migrate));
+    }
+
+    /// As [`split`](Self::split) where the lists that the rest goes to are empty: the block was the smallest
+    /// that would do. They are entered without a look at what they held.
+    #[inline(always)]
+    fn split_first(&mut self, pfn: Pfn, found: Order, order: Order, migrate: MigrateType) {
+        let (table, row) = (self.table, &mut self.rows[migrate.index()]);
+        debug_assert!(
+            row.available >> place(order) & ((1 << (found.get() - order.get())) - 1) == 0
+        );
+        row.available |= (1 << place(found)) - (1 << place(order));
+        let mut cut = found;
+        while let Some(half) = cut.smaller().filter(|half| *half >= order) {
+            let pfn = pfn.offset(half.frames());
+            table.at(pfn).set_free(half, migrate.index());
+            row.lists[place(half)].start(&table, pfn);
+            row.blocks[place(half)] = 1;
+            cut = half;
+        }
     }
 
     /// Cuts a free block on no list down to `order`; the rest goes to the lists of `migrate`.
@@ -357,7 +376,17 @@ impl<'t> Buddy<'t> {
     ///
     /// All but [`FrameError::OutOfMemory`] and [`FrameError::NotReady`]: the block was not allocated
     /// here like this.
+    #[inline]
     pub fn free(&mut self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
+        self.free_counting_merges(pfn, order).map(drop)
+    }
+
+    /// As [`free`](Self::free), and returns how many times the block merged with its buddy.
+    ///
+    /// # Errors
+    ///
+    /// As for `free`.
+    pub fn free_counting_merges(&mut self, pfn: Pfn, order: Order) -> Result<u8, FrameError> {
         let state = self.table.state(pfn);
         let Some(state) = state.filter(|state| state.knows(pfn)) else {
             return Err(self.why_not_known(pfn));
@@ -369,8 +398,7 @@ impl<'t> Buddy<'t> {
         if !state.is_ordinary() {
             self.freed_special(order, state.migrate_type());
         }
-        self.insert_merged(pfn, order, state.row());
-        Ok(())
+        Ok(self.insert_merged(pfn, order, state.row()))
     }
 
     #[cold]
@@ -384,14 +412,16 @@ impl<'t> Buddy<'t> {
     }
 
     /// Merges a block of pageblocks of a type, whose entry may say anything, with its free buddies
-    /// and puts it on a list.
+    /// and puts it on a list. Returns how many times it merged.
     #[inline]
-    fn insert_merged(&mut self, mut pfn: Pfn, mut order: Order, row: usize) {
+    fn insert_merged(&mut self, mut pfn: Pfn, mut order: Order, row: usize) -> u8 {
         let table = self.table;
+        let freed = order;
         while order < pageblock::ORDER {
             let buddy = Pfn::new(pfn.get() ^ order.frames());
             let Some(list) = table.at(buddy).free_row(order) else {
-                return self.link_in(pfn, order, row);
+                self.link_in(pfn, order, row);
+                return order.get() - freed.get();
             };
             self.rows[list].remove(&table, buddy, order);
             // The lower half's entry is written last, as the head or as the higher half of a larger one.
@@ -400,6 +430,7 @@ impl<'t> Buddy<'t> {
             order = order.larger().expect("below a pageblock's");
         }
         self.insert_whole(pfn, order, MigrateType::from_row(row));
+        order.get() - freed.get()
     }
 
     /// Puts a free block of whole pageblocks on a list, with the buddy of a pageblock that is free, too.

@@ -478,6 +478,15 @@ impl List {
         self.last = Link::to(pfn);
     }
 
+    /// Makes `pfn` its only head. It is empty.
+    #[inline(always)]
+    pub(super) fn start(&mut self, table: &Table<'_>, pfn: Pfn) {
+        let frame = table.at(pfn);
+        frame.set_prev(Link::END);
+        frame.set_next(Link::END);
+        (self.first, self.last) = (Link::to(pfn), Link::to(pfn));
+    }
+
     /// Takes its first head off it.
     #[inline]
     pub(super) fn pop_front(&mut self, table: &Table<'_>) -> Option<Pfn> {

@@ -59,6 +59,8 @@ pub struct Frames<'t> {
     zones: [Zone<'t>; ZoneKind::COUNT],
     /// For each class (the two lowest bits of flags) the zone where a search begins.
     first_zone: [u8; CLASSES],
+    /// For each class the lowest with the same zone.
+    homes: [u8; CLASSES],
     failures: Failures,
     warnings: Warnings,
     faults: FaultInjection,
@@ -88,10 +90,8 @@ impl<'t> Frames<'t> {
                 |zone: &u8| !limits.span(ZoneKind::ALL[*zone as usize], &all).is_empty();
             (0..=highest).rev().find(has_frames).unwrap_or(0)
         });
-        let class_of = |kind: ZoneKind| {
-            let class = (0_u8..)
-                .zip(first_zone)
-                .find(|(_, zone)| *zone == kind as u8);
+        let class_of = |kind: u8| {
+            let class = (0_u8..).zip(first_zone).find(|(_, zone)| *zone == kind);
             class.map_or(0, |(class, _)| class)
         };
         Self {
@@ -99,8 +99,9 @@ impl<'t> Frames<'t> {
             table,
             locals: Locals::new(),
             drains: AtomicU64::new(0),
-            zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, &limits, class_of(kind))),
+            zones: ZoneKind::ALL.map(|kind| Zone::new(kind, table, &limits, class_of(kind as u8))),
             first_zone,
+            homes: first_zone.map(class_of),
             failures: Failures::new(),
             warnings: Warnings::new(),
             faults: FaultInjection::new(),
@@ -140,36 +141,34 @@ impl<'t> Frames<'t> {
     ///
     /// [`FrameError::OutOfMemory`], and [`FrameError::Impossible`] at once.
     pub fn alloc(&self, order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
-        let listed = if self.faults.strikes() {
-            return Err(self.exhausted(order, gfp));
+        let block = if self.faults.strikes() {
+            None
         } else {
-            page_lists::take(self.locals.here(), order, gfp)
+            self.take(order, gfp)
         };
-        if let Some(pfn) = listed
-            && !gfp.contains(Gfp::ZERO)
-        {
-            return Ok(pfn);
-        }
-        self.alloc_past_lists(listed, order, gfp)
+        block.ok_or_else(|| self.exhausted(order, gfp))
     }
 
-    /// What `alloc` does but for looking at the lists, where it found `listed`.
-    fn alloc_past_lists(
-        &self,
-        listed: Option<Pfn>,
-        order: Order,
-        gfp: Gfp,
-    ) -> Result<Pfn, FrameError> {
-        let block = match listed {
-            Some(pfn) => Some(pfn),
-            None if order > page_lists::LARGEST => self.alloc_from_zone(order, gfp),
-            None => self.alloc_and_refill(order, gfp),
+    fn take(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let listed = page_lists::take(self.locals.here(), order, gfp);
+        if listed.is_some() && !gfp.contains(Gfp::ZERO) {
+            return listed;
+        }
+        self.take_past_lists(listed, order, gfp)
+    }
+
+    /// Takes a block where the lists had none, or `listed`, which is to be zeroed.
+    #[inline]
+    fn take_past_lists(&self, listed: Option<Pfn>, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let pfn = match listed {
+            Some(pfn) => pfn,
+            None if order > page_lists::LARGEST => self.alloc_large(order, gfp)?,
+            None => self.alloc_and_refill(order, gfp)?,
         };
-        let pfn = block.ok_or_else(|| self.exhausted(order, gfp))?;
         if gfp.contains(Gfp::ZERO) {
             self.clear(pfn, order);
         }
-        Ok(pfn)
+        Some(pfn)
     }
 
     /// Takes a block from the zone where a search begins, past the lists.
@@ -188,10 +187,9 @@ impl<'t> Frames<'t> {
     }
 
     /// The lowest class whose searches begin in the same zone as those of `class`.
+    #[inline]
     pub(super) fn home_class(&self, class: usize) -> usize {
-        let zone = self.first_zone[class % CLASSES];
-        let home = self.first_zone.iter().position(|&first| first == zone);
-        home.unwrap_or(0)
+        usize::from(self.homes[class % CLASSES])
     }
 
     /// The index of the zone where a search for these flags begins, below [`ZoneKind::COUNT`].
@@ -513,24 +511,34 @@ pub fn alloc(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
         call_sites::allocated(Call::Frames, pfn.address().get(), order.bytes());
         return Ok(pfn);
     }
-    let block = alloc_slowly(order, gfp)?;
+    let block = alloc_slowly(order, gfp);
+    let block = block.ok_or_else(|| why_none(order, gfp))?;
     call_sites::allocated(Call::Frames, block.address().get(), order.bytes());
     Ok(block)
 }
 
 #[cold]
 #[inline(never)]
-fn alloc_slowly(order: Order, gfp: Gfp) -> Result<Pfn, FrameError> {
-    let frames = global().ok_or(FrameError::NotReady)?;
+fn alloc_slowly(order: Order, gfp: Gfp) -> Option<Pfn> {
+    let frames = global()?;
     if cfg!(feature = "fault-injection") {
-        return frames.alloc(order, gfp);
+        return (!frames.faults.strikes()).then(|| frames.take(order, gfp))?;
     }
-    let listed = if gfp.contains(Gfp::ZERO) {
-        page_lists::take(frames.locals.here(), order, gfp)
-    } else {
-        None
-    };
-    frames.alloc_past_lists(listed, order, gfp)
+    if gfp.contains(Gfp::ZERO) {
+        return frames.take(order, gfp);
+    }
+    frames.take_past_lists(None, order, gfp)
+}
+
+/// Counts a request that failed, and says why. Apart from what failed, so that a block that was had is not
+/// packed into a result.
+#[cold]
+#[inline(never)]
+fn why_none(order: Order, gfp: Gfp) -> FrameError {
+    match global() {
+        Some(frames) => frames.exhausted(order, gfp),
+        None => FrameError::NotReady,
+    }
 }
 
 /// Gives a block back to the kernel's memory; see [`Frames::free`].

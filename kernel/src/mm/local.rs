@@ -40,7 +40,7 @@ use core::{cell::Cell, fmt, ptr::NonNull};
 pub const MAGAZINES: usize = 256;
 /// The first magazine that page frames have; those below are the slab caches'. Magazine 0 is nobody's.
 pub const FIRST_OF_PAGES: usize = 64;
-/// Magazines that can have slots.
+/// How many magazines can have slots: the first ones that are used.
 pub const WITH_SLOTS: usize = 128;
 /// Which byte of a frame's entry is the number of its objects' magazine.
 const ENTRY_MAGAZINE: u64 = 2;
@@ -83,14 +83,17 @@ pub struct Local {
     start: OwnedWord,
     bytes: OwnedWord,
     entries: OwnedWord,
+    /// Which frames have an entry: the first, and in the high half how many.
+    span: OwnedWord,
     /// The last request to give objects back that it followed.
     pub(super) drained_objects: OwnedWord,
-    /// The first frame that has an entry, and how many have one in the high half.
-    span: OwnedWord,
+    /// Where the entry of frame 0 would be.
+    origin: OwnedWord,
     /// The last request to drain the lists of page frames that it followed.
     pub(super) drained_frames: OwnedWord,
-    /// An array of slots for each of the first magazines.
+    /// Arrays of slots for magazines, and how many of them have theirs.
     slots: Cell<Option<NonNull<[Slots; WITH_SLOTS]>>>,
+    attached: Cell<usize>,
     magazines: [Magazine; MAGAZINES],
 }
 
@@ -109,8 +112,10 @@ impl Local {
             entries: OwnedWord::new(0),
             drained_objects: OwnedWord::new(0),
             span: OwnedWord::new(0),
+            origin: OwnedWord::new(0),
             drained_frames: OwnedWord::new(0),
             slots: Cell::new(None),
+            attached: Cell::new(0),
             magazines: [const { Magazine::zero() }; MAGAZINES],
         }
     }
@@ -135,7 +140,10 @@ impl Local {
             .set(entries.as_ptr().expose_provenance() as u64);
         self.bytes.set((entries.len() as u64) << PAGE_SHIFT);
         let first = u64::from(table.span().start.get());
+        let address = self.entries.get();
         self.span.set((entries.len() as u64) << 32 | first);
+        let before = first * size_of::<Frame>() as u64;
+        self.origin.set(address.wrapping_sub(before));
     }
 
     /// The magazine numbered `number`.
@@ -191,10 +199,12 @@ impl Local {
     /// The frame whose entry's links are at `address`.
     #[inline(always)]
     pub(super) fn frame_of_links(&self, address: u64) -> Pfn {
-        let (entries, span) = (self.entries.get(), self.span.get());
-        let index = (address - entries) / size_of::<Frame>() as u64;
-        #[expect(clippy::cast_possible_truncation, reason = "the low halves are meant")]
-        Pfn::new(span as u32 + index as u32)
+        let pfn = address.wrapping_sub(self.origin.get()) / size_of::<Frame>() as u64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a frame number has 32 bits"
+        )]
+        Pfn::new(pfn as u32)
     }
 
     /// Gives the context slots for its magazines, the first time.
@@ -215,15 +225,13 @@ impl Local {
         if magazine.is_attached() {
             return true;
         }
-        let Some(slots) = self
-            .slots
-            .get()
-            .filter(|_| usize::from(number) < WITH_SLOTS)
-        else {
+        let attached = self.attached.get();
+        let Some(slots) = self.slots.get().filter(|_| attached < WITH_SLOTS) else {
             return false;
         };
+        self.attached.set(attached + 1);
         // SAFETY: the number is below that of the arrays.
-        let array = unsafe { slots.cast::<Slots>().add(usize::from(number)) };
+        let array = unsafe { slots.cast::<Slots>().add(attached) };
         // SAFETY: the array is the context's, by the promise given to `set_slots`, and no other
         // magazine's.
         unsafe { magazine.attach(array, capacity) };

@@ -9,6 +9,9 @@
 //!                            empty: 4 ◄──┘ └──► full: 4          one lock of the zone each time
 //! ```
 //!
+//! Blocks of whole pageblocks have lists of one block, as Linux lists those of its huge pages
+//! (`pcp_allowed_order` in `mm/page_alloc.c`), where that is at most 1/64 of a zone's memory.
+//!
 //! What a [magazine](super::magazine) lists are entries of the frame table: the mark stands where the
 //! links of a free block are. The head of an allocated block names the magazine that takes it, so that
 //! a free finds it in the entry that it must check anyway.
@@ -35,13 +38,13 @@
 
 use super::addr::{Order, Pfn};
 use super::buddy::BATCH;
-use super::frame::{Frame, Kind};
+use super::frame::Frame;
 use super::frame_error::FrameError;
 use super::frames::Frames;
 use super::gfp::Gfp;
-use super::local::{FIRST_OF_PAGES, Local};
+use super::local::{FIRST_OF_PAGES, Local, MAGAZINES};
 use super::magazine::{Block, Magazine, Top};
-use super::pageblock::MigrateType;
+use super::pageblock::{self, MigrateType};
 use crate::sync::irq::{self, IrqMasked};
 #[cfg(target_os = "none")]
 use crate::sync::request::{self, Cores, Request};
@@ -53,12 +56,26 @@ pub(super) const LARGEST: Order = Order::new(3).expect("below the largest");
 const CAPACITIES: [u16; 4] = [31, 16, 8, 8];
 /// Groups that flags can name.
 const GROUPS: usize = 16;
+/// The first magazine for whole pageblocks.
+const FIRST_OF_WHOLE: usize = FIRST_OF_PAGES + GROUPS * CAPACITIES.len();
+const WHOLE_ORDERS: usize = Order::COUNT - pageblock::ORDER.index();
+const _: () = assert!(FIRST_OF_WHOLE + GROUPS * WHOLE_ORDERS <= MAGAZINES);
+/// Of how much memory a listed block is at most one part.
+const SHARE: usize = 64;
 
 /// The number of the magazine for blocks of `order`, a listed one, of `group`.
 #[inline(always)]
 const fn number(group: usize, order: Order) -> u8 {
     #[expect(clippy::cast_possible_truncation, reason = "64 to 127")]
     let number = (FIRST_OF_PAGES + group * CAPACITIES.len() + order.index()) as u8;
+    number
+}
+
+/// The number of the magazine for blocks of `order`, a pageblock's or larger, of `group`.
+const fn number_of_whole(group: usize, order: Order) -> u8 {
+    let orders = order.index() - pageblock::ORDER.index();
+    #[expect(clippy::cast_possible_truncation, reason = "128 to 159")]
+    let number = (FIRST_OF_WHOLE + group * WHOLE_ORDERS + orders) as u8;
     number
 }
 
@@ -94,6 +111,42 @@ impl Frames<'_> {
     fn home_group(&self, gfp: Gfp) -> usize {
         let migrate = MigrateType::of_group(gfp.group());
         self.home_class(gfp.group() & 3) | migrate.index() << 2
+    }
+
+    /// Takes a block that is larger than those of the lists.
+    #[inline]
+    pub(super) fn alloc_large(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        if order < pageblock::ORDER {
+            return self.alloc_from_zone(order, gfp);
+        }
+        let local = self.locals.here();
+        let number = number_of_whole(gfp.group(), order);
+        if let Ok(block) = local.magazine(number).pop() {
+            return Some(local.frame_of_links(block.address()));
+        }
+        self.alloc_whole(order, gfp)
+    }
+
+    /// Takes a block of whole pageblocks from a zone; its list will take it, if there is memory enough.
+    #[inline(never)]
+    fn alloc_whole(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
+        let local = self.locals.here();
+        self.follow_drains();
+        let number = number_of_whole(self.home_group(gfp), order);
+        match local.magazine(number).top() {
+            Top::Block(block) => return Some(local.frame_of_links(block.address())),
+            Top::Broken(address) => die_of_double_free(local, address),
+            Top::Empty => {}
+        }
+        let pfn = self.alloc_from_zone(order, gfp)?;
+        let share = self.table.frames().len() / SHARE;
+        if order.frames() as usize <= share {
+            local.learn(self);
+            if local.attach(number, 1) {
+                self.table.at(pfn).set_allocated(order, number);
+            }
+        }
+        Some(pfn)
     }
 
     /// Takes a block of a listed order where no list had one, and lists some more.
@@ -135,22 +188,43 @@ impl Frames<'_> {
             return Err(FrameError::DoubleFree(pfn));
         }
         self.follow_drains();
-        let entry = self.table.find(pfn);
-        let Some(entry) = entry.filter(|entry| entry.is_head(Kind::Allocated, order)) else {
-            return self.free_to_zone(pfn, order);
-        };
-        let state = self.table.pageblock(pfn).state();
-        if !state.is_ordinary() {
-            return self.free_to_zone(pfn, order);
-        }
         let local = self.locals.here();
-        let named = entry.magazine(order).filter(|number| *number > 0);
-        let number = named.unwrap_or(number(state.class() | state.row() << 2, order));
+        let entry = self.table.find(pfn);
+        match entry.and_then(|entry| Some((entry, entry.magazine(order)?))) {
+            Some((entry, number)) if number > 0 && local.magazine(number).is_attached() => {
+                self.drain_and_push(local, number, order, entry);
+                Ok(())
+            }
+            Some((entry, number)) => self.free_first(pfn, order, (entry, number)),
+            None => self.free_to_zone(pfn, order),
+        }
+    }
+
+    /// Gives back an allocated block whose entry names no list that this context has.
+    #[inline(never)]
+    fn free_first(
+        &self,
+        pfn: Pfn,
+        order: Order,
+        (entry, named): (&Frame, u8),
+    ) -> Result<(), FrameError> {
+        let state = self.table.pageblock(pfn).state();
+        let local = self.locals.here();
         local.learn(self);
-        if !local.attach(number, CAPACITIES[order.index()]) {
+        let number = match named {
+            0 => number(state.class() | state.row() << 2, order),
+            named => named,
+        };
+        if !state.is_ordinary() || !local.attach(number, CAPACITIES[order.index()]) {
             return self.free_to_zone(pfn, order);
         }
         entry.set_allocated(order, number);
+        self.drain_and_push(local, number, order, entry);
+        Ok(())
+    }
+
+    #[inline]
+    fn drain_and_push(&self, local: &Local, number: u8, order: Order, entry: &Frame) {
         if !push(local.magazine(number), entry) {
             self.drain(local, number, order);
             assert!(
@@ -158,27 +232,31 @@ impl Frames<'_> {
                 "a drained list has room"
             );
         }
-        Ok(())
     }
 
-    /// Gives up to a batch of a list's blocks back to their zones; whether there were any.
+    /// Gives up to a batch of a list's blocks back to a zone, fewer where they merge far; whether there
+    /// were any.
     fn drain(&self, local: &Local, number: u8, order: Order) -> bool {
-        let mut blocks = [Pfn::default(); BATCH];
-        let mut taken = 0;
-        for block in &mut blocks {
-            *block = match local.magazine(number).top() {
-                Top::Block(block) => local.frame_of_links(block.address()),
-                Top::Broken(address) => die_of_double_free(local, address),
-                Top::Empty => break,
-            };
-            taken += 1;
+        let mut next = || match local.magazine(number).top() {
+            Top::Block(block) => Some(local.frame_of_links(block.address())),
+            Top::Broken(address) => die_of_double_free(local, address),
+            Top::Empty => None,
+        };
+        let Some(first) = next() else {
+            return false;
+        };
+        let zone = self.zone_of_class(self.table.pageblock(first).state().class());
+        if let Some(other) = zone.free_batch(first, order, &mut next) {
+            self.give_back(other, order);
         }
-        let mut rest = &blocks[..taken];
-        while let Some(&first) = rest.first() {
-            let zone = self.zone_of_class(self.table.pageblock(first).state().class());
-            rest = zone.free_batch(rest, order);
+        true
+    }
+
+    /// Gives a block that was listed back to its zone.
+    fn give_back(&self, pfn: Pfn, order: Order) {
+        if let Err(error) = self.free_to_zone(pfn, order) {
+            panic!("a listed block cannot be freed: {error}");
         }
-        taken > 0
     }
 
     /// Gives back what this core has listed, and asks every other to do so.
@@ -210,7 +288,7 @@ impl Frames<'_> {
     #[inline(never)]
     fn drain_all(&self, local: &Local) {
         local.drained_frames.set(self.drains.load(Relaxed));
-        for (number, order) in lists() {
+        for (number, order, _) in lists() {
             while self.drain(local, number, order) {}
         }
     }
@@ -219,8 +297,8 @@ impl Frames<'_> {
     pub fn listed_frames(&self) -> u32 {
         let mut frames = 0;
         for peek in self.locals.all() {
-            for (number, order) in lists() {
-                let blocks = peek.len(number, CAPACITIES[order.index()]);
+            for (number, order, capacity) in lists() {
+                let blocks = peek.len(number, capacity);
                 frames += u32::from(blocks) * order.frames();
             }
         }
@@ -251,8 +329,18 @@ fn die_of_double_free(local: &Local, address: u64) -> ! {
     panic!("double free of frame {pfn:#x}: it is on two lists");
 }
 
-/// All magazines of page frames that are ever used, each with its order.
-fn lists() -> impl Iterator<Item = (u8, Order)> {
-    let orders = || Order::all().take_while(|order| *order <= LARGEST);
-    (0..GROUPS).flat_map(move |group| orders().map(move |order| (number(group, order), order)))
+/// A list: its magazine's number, the order of its blocks, and how many it holds at most.
+type ListOf = (u8, Order, u16);
+
+/// All lists of a context.
+fn lists() -> impl Iterator<Item = ListOf> {
+    let small = |group| {
+        let orders = Order::all().zip(CAPACITIES);
+        orders.map(move |(order, capacity)| (number(group, order), order, capacity))
+    };
+    let whole = |group| {
+        let orders = Order::all().skip(pageblock::ORDER.index());
+        orders.map(move |order| (number_of_whole(group, order), order, 1))
+    };
+    (0..GROUPS).flat_map(move |group| small(group).chain(whole(group)))
 }

@@ -197,6 +197,11 @@ pub struct ZoneStatistics {
     pub free_blocks_by_type: [[u32; Order::COUNT]; MigrateType::ALL.len()],
 }
 
+/// Most blocks that are given back at once.
+const DRAINED: usize = 2;
+/// After how many merges a batch that is given back ends early: its blocks may each merge nine times.
+const MERGES: u8 = 2;
+
 /// One zone.
 #[derive(Debug)]
 pub struct Zone<'t> {
@@ -264,20 +269,32 @@ impl<'t> Zone<'t> {
         self.buddy.lock().alloc_batch(kind, migrate, low, blocks)
     }
 
-    /// Gives back the first of `blocks` that are this zone's, allocated with `order`; returns the others.
-    /// Panics if one is not an allocated block.
-    pub fn free_batch<'b>(&self, blocks: &'b [Pfn], order: Order) -> &'b [Pfn] {
+    /// Gives back `first`, allocated with `order`, and what `next` yields: up to a batch, until
+    /// [`MERGES`] merges were made. Returns a block that is another zone's. Panics if one is not an
+    /// allocated block.
+    #[inline]
+    pub fn free_batch(
+        &self,
+        first: Pfn,
+        order: Order,
+        next: &mut impl FnMut() -> Option<Pfn>,
+    ) -> Option<Pfn> {
         let mut buddy = self.buddy.lock();
-        let ours = blocks.iter().take_while(|pfn| self.span.contains(pfn));
-        let mut freed = 0;
-        for &pfn in ours {
-            if let Err(error) = buddy.free(pfn, order) {
-                panic!("a listed block cannot be freed: {error}");
+        let (mut pfn, mut merges) = (first, 0);
+        for left in (0..DRAINED).rev() {
+            match buddy.free_counting_merges(pfn, order) {
+                Ok(made) => merges += made,
+                Err(error) => panic!("a listed block cannot be freed: {error}"),
             }
-            freed += 1;
+            if left == 0 || merges >= MERGES {
+                break;
+            }
+            pfn = next()?;
+            if !self.span.contains(&pfn) {
+                return Some(pfn);
+            }
         }
-        assert!(freed > 0, "a listed block of another zone");
-        &blocks[freed..]
+        None
     }
 
     /// Takes a block for a request in need, as deep in the reserve as its flags go.

@@ -5,15 +5,12 @@ use crate::mm::addr::{Order, Pfn};
 use crate::mm::pageblock::MigrateType;
 
 /// Most blocks that are taken at once: a block two orders larger is cut into so many.
-pub const BATCH: usize = 4;
+pub const BATCH: usize = 2;
 
 /// The order of a block that is cut into a batch of blocks of `order`.
 const fn whole_batch(order: Order) -> Order {
     match order.larger() {
-        Some(twice) => match twice.larger() {
-            Some(batch) => batch,
-            None => twice,
-        },
+        Some(twice) => twice,
         None => order,
     }
 }
