@@ -12,7 +12,7 @@
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
 //! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `reserve` (free
 //! memory of a known size), `scratch` and `table` (the harness's own memory), `rows` and `run` (what each
-//! family does, row after row), `cores` (what takes several of them), `replays` (all traces on all
+//! family does, row after row), `cores` (what takes several of them), `moving` (compaction), `replays` (all traces on all
 //! cores), `report` (what the host is told).
 //!
 //! # What a figure means
@@ -37,6 +37,8 @@ pub mod cores;
 pub mod heap;
 #[cfg(target_os = "none")]
 pub mod meter;
+#[cfg(target_os = "none")]
+pub mod moving;
 #[cfg(target_os = "none")]
 pub mod ops;
 #[cfg(target_os = "none")]

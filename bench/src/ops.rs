@@ -114,6 +114,29 @@ impl Ops<'_> {
     }
 }
 
+/// Page frames of orders that have to be made by compaction, which waits and so is not for masked
+/// interrupts.
+pub const PAGES_BY_COMPACTION: Ops<'static> = Ops {
+    masked: false,
+    ..PAGES_QUIETLY
+};
+
+/// Compacts all memory for blocks of `order`, timed: blocks that were moved in the upper half of the
+/// result, those that became free in the lower.
+pub fn compact(meter: &Meter, order: u64) -> Sample {
+    // SAFETY: every order is one to the operation, which changes nothing that anybody has.
+    unsafe { meter.open(compact_op as Op, [order.min(10), 0, 0, 0]) }
+}
+
+unsafe extern "C" fn compact_op(order: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: the caller passes an order.
+    let order = unsafe { block_order(order) };
+    let done = frames::global().map(|frames| frames.compact(order));
+    done.map_or(0, |done| {
+        u64::from(done.moved) << 32 | u64::from(done.cleared)
+    })
+}
+
 /// Frees that were refused.
 static REFUSED: AtomicU32 = AtomicU32::new(0);
 

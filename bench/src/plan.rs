@@ -95,6 +95,10 @@ pub enum Work {
     PagesRefill,
     /// A frame where this core's list is full.
     PagesDrain,
+    /// Compaction of everything.
+    Compact,
+    /// Compaction on request.
+    CompactRequest,
     /// A cache that grows by a slab.
     SlabGrow,
     /// Objects of one size that another core frees.
@@ -127,6 +131,12 @@ pub enum Figure {
     Recovered,
     /// Those that free memory would make if it were in one piece.
     Ideal,
+    /// What it took.
+    Cost,
+    /// Blocks that were moved.
+    Moved,
+    /// Blocks of 2 MiB that became free.
+    Cleared,
     /// Bytes that were asked for.
     Asked,
     /// Bytes that were held for them.
@@ -141,6 +151,9 @@ impl Figure {
         match self {
             Self::Recovered => ("recovered", "blocks of 2 MiB"),
             Self::Ideal => ("ideal", "blocks of 2 MiB"),
+            Self::Cost => ("cost", "instructions"),
+            Self::Moved => ("moved", "frames"),
+            Self::Cleared => ("cleared", "blocks of 2 MiB"),
             Self::Asked => ("asked", "bytes"),
             Self::Held => ("held", "bytes"),
             Self::Ratio => ("ratio", "per mille"),
@@ -152,8 +165,8 @@ impl Work {
     /// The operations that its rows report.
     pub const fn operations(self) -> &'static [Operation] {
         match self {
-            Self::Used | Self::Held1024 | Self::Held65536 => &[],
-            Self::SlabGrow | Self::PagesRefill => &[Operation::Alloc],
+            Self::Used | Self::Held1024 | Self::Held65536 | Self::Compact => &[],
+            Self::SlabGrow | Self::PagesRefill | Self::CompactRequest => &[Operation::Alloc],
             Self::PagesDrain => &[Operation::Free],
             _ => &Operation::PAIR,
         }
@@ -163,6 +176,7 @@ impl Work {
     pub const fn figures(self) -> &'static [Figure] {
         match self {
             Self::PagesChurn | Self::PagesChurnSingle => &[Figure::Recovered, Figure::Ideal],
+            Self::Compact => &[Figure::Cost, Figure::Moved, Figure::Cleared],
             Self::Used => &[Figure::Asked, Figure::Ratio],
             Self::Held1024 | Self::Held65536 => &[Figure::Asked, Figure::Held, Figure::Ratio],
             _ => &[],
@@ -225,6 +239,14 @@ impl Work {
                 "A frame where this core lists none and free memory is in whole blocks of 4 MiB."
             }
             Self::PagesDrain => "A frame given back to a list that is full.",
+            Self::Compact => {
+                "60 of 64 MiB in single movable frames of which a random half was freed: one call that \
+                 makes blocks of 2 MiB of the holes."
+            }
+            Self::CompactRequest => {
+                "Blocks of 2 MiB, each made on request out of 60 of 64 MiB in single movable frames of \
+                 which a random half was freed."
+            }
             Self::SlabGrow => {
                 "A 64-byte object of a cache that holds nothing: its first slab is made for it."
             }
@@ -287,13 +309,15 @@ pub fn figure_name(name: &str, figure: Figure) -> Name {
 const AREAS: [(&str, u32); 3] = [("4K", 4 << 10), ("64K", 64 << 10), ("1M", 1 << 20)];
 
 /// Families whose names say it all.
-const FIXED: [(&str, Work); 17] = [
+const FIXED: [(&str, Work); 19] = [
     ("batch-64/fifo", Work::Batch64(FreeOrder::Fifo)),
     ("batch-64/lifo", Work::Batch64(FreeOrder::Lifo)),
     ("batch-64/random", Work::Batch64(FreeOrder::Random)),
     ("slab/grow", Work::SlabGrow),
     ("percpu/refill", Work::PagesRefill),
     ("percpu/drain", Work::PagesDrain),
+    ("compact/all", Work::Compact),
+    ("compact/request", Work::CompactRequest),
     ("mixed/toggle", Work::Toggle),
     ("mixed/toggle-linux", Work::ToggleLinux),
     ("mixed/replace-1024", Work::Replace),

@@ -3,6 +3,7 @@
 use crate::cores;
 use crate::generator::{self, Orders, Xorshift, XorshiftStar};
 use crate::meter::Meter;
+use crate::moving::Holes;
 use crate::ops::{self, DmaUser, Ops};
 use crate::plan::{Contention, Family, Figure, Operation, Work};
 use crate::report::Reporter;
@@ -22,6 +23,8 @@ use kernel::vm::vmalloc::VmallocError;
 const OBJECT_BYTES: u32 = 64;
 /// The order of the blocks that are counted after churn: 2 MiB.
 const RECOVERED_ORDER: u32 = 9;
+/// How many such blocks are asked for, of the 17 that free memory would make.
+const REQUESTS: usize = 8;
 /// A whole, in the unit of ratios.
 const PER_MILLE: u64 = 1000;
 
@@ -32,6 +35,8 @@ pub enum WorkError {
     OutOfMemory(OutOfMemory),
     /// The allocator did not take back what it had given.
     RefusedFrees(u32),
+    /// No place for an owner of movable blocks.
+    NoOwner,
     /// There is no memory for the harness's own table.
     NoTable(VmallocError),
     /// The table of slots was full before memory was.
@@ -50,6 +55,7 @@ impl fmt::Display for WorkError {
         match self {
             Self::OutOfMemory(error) => error.fmt(f),
             Self::RefusedFrees(frees) => write!(f, "{frees} frees were refused"),
+            Self::NoOwner => f.write_str("no place for another owner of movable blocks"),
             Self::NoTable(error) => write!(f, "no room for its figures: {error}"),
             Self::OutOfSlots => f.write_str("no slot left before memory ran out"),
             Self::TooLittleMemory { needed, blocks } => write!(
@@ -109,6 +115,7 @@ impl Rows<'_> {
             Work::Vmalloc(_) => ops::VMALLOC,
             Work::Dma(_) => ops::dma(&mut user),
             Work::Used => ops::KMALLOC_QUIETLY,
+            Work::CompactRequest => ops::PAGES_BY_COMPACTION,
             _ => ops::KMALLOC,
         };
         // What a family finds free does not depend on those before it where the rows say how much it is.
@@ -117,7 +124,9 @@ impl Rows<'_> {
             Work::PagesMix | Work::PagesChurn | Work::PagesChurnSingle | Work::PagesGrow => {
                 (pages::FREE_BLOCKS, pages::FREE_BLOCKS)
             }
-            Work::Used => (fill::FREE_BLOCKS, fill::FREE_BLOCKS),
+            Work::Used | Work::Compact | Work::CompactRequest => {
+                (fill::FREE_BLOCKS, fill::FREE_BLOCKS)
+            }
             _ => return self.on(family, ops, scratch, table),
         };
         let reserve = Reserve::leaving(most);
@@ -185,6 +194,7 @@ impl Rows<'_> {
             }
             Work::RemoteFreePages => cores::remote_frees(timed, 0, batch).map_err(WorkError::from),
             Work::Contended(contention) => return self.contended(contention, ops, samples, table),
+            Work::Compact | Work::CompactRequest => self.compacted(family, timed, mixed),
             Work::Fragmented => self.fragmented(timed, mixed, table),
             Work::Used => self.used(family, timed, table),
             Work::Held1024 => self.held(family, timed, MIXED_LINUX, mixed),
@@ -198,6 +208,23 @@ impl Rows<'_> {
         workload::clear(timed, table);
         result?;
         all_taken_back()
+    }
+
+    fn compacted(
+        self,
+        family: &Family,
+        timed: &mut Timed<'_>,
+        slots: &mut [Slot],
+    ) -> Result<(), WorkError> {
+        let holes = Holes::new(&mut self.random(generator::CHURN_SEED));
+        let holes = holes.ok_or(WorkError::NoOwner)??;
+        if family.work == Work::Compact {
+            holes.compact(self.meter, self.reporter, family);
+        } else {
+            workload::take_all(timed, RECOVERED_ORDER, &mut slots[..REQUESTS])?;
+            workload::clear(timed, slots);
+        }
+        Ok(())
     }
 
     fn contended(
