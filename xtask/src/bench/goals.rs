@@ -184,7 +184,8 @@ impl Goal {
             Figure::Max => of(|row| row.max as f64),
             Figure::Pair => {
                 let mean = |of| Some(row(&format!("{}/{of}", self.name))?.mean);
-                Some(mean("alloc")? + mean("free")?)
+                // To the hundredth, as means are.
+                Some(((mean("alloc")? + mean("free")?) * 100.0).round() / 100.0)
             }
             Figure::Value => {
                 let value = report.values.iter().find(|value| value.name == self.name)?;
@@ -247,8 +248,8 @@ mod tests {
         report.rows = vec![
             row("layout/64/alloc", 12.0),
             row("layout/64/free", 12.01),
-            row("vmalloc/4K/alloc", 100.0),
-            row("vmalloc/4K/free", 250.5),
+            row("vmalloc/4K/alloc", 100.1),
+            row("vmalloc/4K/free", 250.2),
         ];
         report.values = vec![Value {
             name: "pages/churn62/recovered".into(),
@@ -273,7 +274,7 @@ mod tests {
             reached("layout/64/free"),
             Some((Some(12.01), Reached::Nothing))
         );
-        assert_eq!(reached("vmalloc/4K"), Some((Some(350.5), Reached::Aim)));
+        assert_eq!(reached("vmalloc/4K"), Some((Some(350.3), Reached::Aim)));
         // More is better here.
         let recovered = reached("pages/churn62/recovered");
         assert_eq!(recovered, Some((Some(47.0), Reached::Must)));
