@@ -165,12 +165,12 @@ pub fn ready() -> u32 {
     ready
 }
 
-/// What the contexts of all cores have that were ever started.
-pub fn all_locals<'a>() -> impl Iterator<Item = &'a Local> {
+/// What the contexts of all cores have that were ever started, each with its core.
+pub fn all_locals<'a>() -> impl Iterator<Item = (usize, &'a Local)> {
     let ready = READY.load(Ordering::Acquire);
     let cores = CPUS.0.iter().enumerate();
     let cores = cores.filter(move |(id, _)| ready & 1 << id != 0);
-    cores.flat_map(|(_, contexts)| contexts.iter().map(|block| &block.local))
+    cores.flat_map(|(id, contexts)| contexts.iter().map(move |block| (id, &block.local)))
 }
 
 /// The running context's count of guards that were made with interrupts masked already; to be touched

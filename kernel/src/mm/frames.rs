@@ -192,6 +192,12 @@ impl<'t> Frames<'t> {
         usize::from(self.homes[class % CLASSES])
     }
 
+    /// The class of a zone's lists.
+    pub(super) fn home_of(&self, kind: ZoneKind) -> usize {
+        let class = self.first_zone.iter().position(|&zone| zone == kind as u8);
+        class.unwrap_or(CLASSES)
+    }
+
     /// The index of the zone where a search for these flags begins, below [`ZoneKind::COUNT`].
     #[inline]
     fn first_zone(&self, gfp: Gfp) -> usize {
@@ -420,7 +426,7 @@ impl<'t> Frames<'t> {
 }
 
 /// Classes of flags, by zone.
-const CLASSES: usize = 4;
+pub(super) const CLASSES: usize = 4;
 
 /// What a table for the frames of `memory` covers: whole blocks of the largest order.
 fn table_span(memory: &Range<Pfn>) -> Range<Pfn> {

@@ -29,7 +29,7 @@
 
 use super::addr::{PAGE_SHIFT, Pfn};
 use super::frame::Frame;
-use super::frames::Frames;
+use super::frames::{CLASSES, Frames};
 use super::magazine::{Magazine, Slots};
 #[cfg(target_os = "none")]
 use super::{addr::Order, frames::FrameError, gfp::Gfp};
@@ -94,6 +94,8 @@ pub struct Local {
     /// Arrays of slots for magazines, and how many of them have theirs.
     slots: Cell<Option<NonNull<[Slots; WITH_SLOTS]>>>,
     attached: Cell<usize>,
+    /// How often a list of page frames had none, by the class of its zone.
+    pub(super) page_misses: [OwnedWord; CLASSES],
     magazines: [Magazine; MAGAZINES],
 }
 
@@ -116,6 +118,7 @@ impl Local {
             drained_frames: OwnedWord::new(0),
             slots: Cell::new(None),
             attached: Cell::new(0),
+            page_misses: [const { OwnedWord::new(0) }; CLASSES],
             magazines: [const { Magazine::zero() }; MAGAZINES],
         }
     }
@@ -302,7 +305,7 @@ mod imp {
 
         /// What all contexts that exist let others see.
         pub fn all(&self) -> impl Iterator<Item = super::Peek<'_>> {
-            cpu::all_locals().map(super::Peek)
+            cpu::all_locals().map(|(cpu, local)| super::Peek { cpu, local })
         }
     }
 }
@@ -371,10 +374,12 @@ mod imp {
 
         /// What all contexts that exist let others see.
         pub fn all(&self) -> impl Iterator<Item = super::Peek<'_>> {
-            self.0.iter().filter_map(|place| {
+            let contexts = self.0.iter().enumerate();
+            contexts.filter_map(|(cpu, place)| {
                 let local = place.load(Ordering::Acquire);
                 // SAFETY: null, or made by `make` and freed when the value is dropped.
-                unsafe { local.as_ref() }.map(super::Peek)
+                let local = unsafe { local.as_ref() }?;
+                Some(super::Peek { cpu, local })
             })
         }
     }
@@ -405,26 +410,39 @@ pub use imp::Locals;
 
 /// Another context's magazines, to be looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct Peek<'a>(&'a Local);
+pub struct Peek<'a> {
+    cpu: usize,
+    local: &'a Local,
+}
 
 impl Peek<'_> {
+    /// The core whose context it is.
+    pub const fn cpu(self) -> usize {
+        self.cpu
+    }
+
+    /// How often a list of page frames of zones of `class` had none.
+    pub(super) fn page_misses(self, class: usize) -> u64 {
+        self.local.page_misses[class].peek()
+    }
+
     /// How many blocks the magazine numbered `number`, of that capacity, held at about this moment.
     pub fn len(self, number: u8, capacity: u16) -> u16 {
-        self.0.magazines[usize::from(number)].peek_len(capacity)
+        self.local.magazines[usize::from(number)].peek_len(capacity)
     }
 
     /// Whether the magazine numbered `number` had slots at about this moment.
     pub fn is_attached(self, number: u8) -> bool {
-        self.0.magazines[usize::from(number)].peek_is_attached()
+        self.local.magazines[usize::from(number)].peek_is_attached()
     }
 
     /// How many it has ever handed out.
     pub fn pops(self, number: u8) -> u64 {
-        self.0.magazines[usize::from(number)].peek_pops()
+        self.local.magazines[usize::from(number)].peek_pops()
     }
 
     /// Whether it lists the block at `address` in the slot at `mark`.
     pub fn lists(self, number: u8, mark: u64, address: u64) -> bool {
-        self.0.magazines[usize::from(number)].peek_lists(mark, address)
+        self.local.magazines[usize::from(number)].peek_lists(mark, address)
     }
 }

@@ -40,12 +40,14 @@ use super::addr::{Order, Pfn};
 use super::buddy::BATCH;
 use super::frame::Frame;
 use super::frame_error::FrameError;
-use super::frames::Frames;
+use super::frames::{CLASSES, Frames};
 use super::gfp::Gfp;
-use super::local::{FIRST_OF_PAGES, Local, MAGAZINES};
+use super::local::{FIRST_OF_PAGES, Local, MAGAZINES, Peek};
 use super::magazine::{Block, Magazine, Top};
 use super::pageblock::{self, MigrateType};
+use super::zone::ZoneKind;
 use crate::sync::irq::{self, IrqMasked};
+use crate::sync::percpu::MAX_CPUS;
 #[cfg(target_os = "none")]
 use crate::sync::request::{self, Cores, Request};
 use core::sync::atomic::Ordering::Relaxed;
@@ -138,6 +140,7 @@ impl Frames<'_> {
             Top::Broken(address) => die_of_double_free(local, address),
             Top::Empty => {}
         }
+        self.note_miss(local, gfp);
         let pfn = self.alloc_from_zone(order, gfp)?;
         let share = self.table.frames().len() / SHARE;
         if order.frames() as usize <= share {
@@ -147,6 +150,12 @@ impl Frames<'_> {
             }
         }
         Some(pfn)
+    }
+
+    #[inline]
+    fn note_miss(&self, local: &Local, gfp: Gfp) {
+        let misses = &local.page_misses[self.home_class(gfp.group() % CLASSES) % CLASSES];
+        misses.set(misses.get() + 1);
     }
 
     /// Takes a block of a listed order where no list had one, and lists some more.
@@ -160,6 +169,7 @@ impl Frames<'_> {
             Top::Broken(address) => die_of_double_free(local, address),
             Top::Empty => {}
         }
+        self.note_miss(local, gfp);
         local.learn(self);
         let has_slots = local.attach(number, CAPACITIES[order.index()]);
         let mut blocks = [Pfn::default(); BATCH];
@@ -288,21 +298,38 @@ impl Frames<'_> {
     #[inline(never)]
     fn drain_all(&self, local: &Local) {
         local.drained_frames.set(self.drains.load(Relaxed));
-        for (number, order, _) in lists() {
-            while self.drain(local, number, order) {}
+        for list in lists() {
+            while self.drain(local, list.number, list.order) {}
         }
     }
 
     /// Frames on all contexts' lists, at about this moment.
     pub fn listed_frames(&self) -> u32 {
-        let mut frames = 0;
-        for peek in self.locals.all() {
-            for (number, order, capacity) in lists() {
-                let blocks = peek.len(number, capacity);
-                frames += u32::from(blocks) * order.frames();
+        let contexts = self.locals.all();
+        let frames = contexts.flat_map(|peek| lists().map(move |list| list.frames(peek)));
+        frames.sum()
+    }
+
+    /// What each core has listed of a zone, at about this moment; cores that never listed any are left out.
+    pub fn page_lists(&self, zone: ZoneKind) -> impl Iterator<Item = PageLists> {
+        let class = self.home_of(zone);
+        (0..MAX_CPUS).filter_map(move |cpu| {
+            let mut sum = PageLists {
+                cpu,
+                ..PageLists::default()
+            };
+            for peek in self.locals.all().filter(|peek| peek.cpu() == cpu) {
+                sum.misses += peek.page_misses(class);
+                for list in lists().filter(|list| list.class() == class) {
+                    sum.frames += list.frames(peek);
+                    sum.hits += peek.pops(list.number);
+                    if peek.is_attached(list.number) {
+                        sum.high_frames += u32::from(list.capacity) * list.order.frames();
+                    }
+                }
             }
-        }
-        frames
+            (sum.misses > 0 || sum.high_frames > 0).then_some(sum)
+        })
     }
 
     /// Whether `pfn` starts a block that is on somebody's list, at about this moment.
@@ -329,18 +356,62 @@ fn die_of_double_free(local: &Local, address: u64) -> ! {
     panic!("double free of frame {pfn:#x}: it is on two lists");
 }
 
-/// A list: its magazine's number, the order of its blocks, and how many it holds at most.
-type ListOf = (u8, Order, u16);
+/// What a core has listed of a zone, in both contexts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageLists {
+    /// The core.
+    pub cpu: usize,
+    /// Frames on its lists.
+    pub frames: u32,
+    /// Most frames that the lists which it has used so far may hold.
+    pub high_frames: u32,
+    /// Requests that a list served.
+    pub hits: u64,
+    /// Requests that found a list empty.
+    pub misses: u64,
+}
+
+/// One of a context's lists.
+#[derive(Clone, Copy)]
+struct ListOf {
+    /// Its magazine's.
+    number: u8,
+    group: usize,
+    /// Its blocks'.
+    order: Order,
+    /// In blocks.
+    capacity: u16,
+}
+
+impl ListOf {
+    const fn class(self) -> usize {
+        self.group % CLASSES
+    }
+
+    fn frames(self, peek: Peek<'_>) -> u32 {
+        u32::from(peek.len(self.number, self.capacity)) * self.order.frames()
+    }
+}
 
 /// All lists of a context.
 fn lists() -> impl Iterator<Item = ListOf> {
     let small = |group| {
         let orders = Order::all().zip(CAPACITIES);
-        orders.map(move |(order, capacity)| (number(group, order), order, capacity))
+        orders.map(move |(order, capacity)| ListOf {
+            number: number(group, order),
+            group,
+            order,
+            capacity,
+        })
     };
     let whole = |group| {
         let orders = Order::all().skip(pageblock::ORDER.index());
-        orders.map(move |order| (number_of_whole(group, order), order, 1))
+        orders.map(move |order| ListOf {
+            number: number_of_whole(group, order),
+            group,
+            order,
+            capacity: 1,
+        })
     };
     (0..GROUPS).flat_map(move |group| small(group).chain(whole(group)))
 }

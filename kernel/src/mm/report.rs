@@ -5,6 +5,7 @@
 //! page while others allocate.
 
 use super::addr::{Order, PAGE_BYTES, Pfn};
+use super::buddy::BATCH;
 use super::failures::Reason;
 use super::frame::Table;
 use super::frames::Frames;
@@ -12,7 +13,8 @@ use super::pageblock::{self, MigrateType};
 use super::slab::SlabAllocator;
 use super::zone::ZoneStatistics;
 use wire::report::{
-    Cache, Counter, Failure, FreeBlocks, FreeOfType, Meminfo, PageBlocks, PageTypes, Record, Zone,
+    Cache, Counter, Failure, FreeBlocks, FreeOfType, Meminfo, PageBlocks, PageTypes, Pageset,
+    Record, Zone,
 };
 
 /// Takes rows.
@@ -24,6 +26,7 @@ pub fn meminfo(frames: &Frames<'_>, slab: &SlabAllocator<'_>) -> Meminfo {
     let mut info = Meminfo {
         total_bytes: bytes(frames.managed_frames()),
         free_bytes: bytes(frames.free_frames()),
+        page_lists_bytes: bytes(frames.listed_frames()),
         peak_used_bytes: bytes(frames.zones().map(|zone| zone.peak_used_frames).sum()),
         frame_table_bytes: size_of_val(frames.table().frames()) as u64,
         allocation_failures: frames.failures().total(),
@@ -62,6 +65,17 @@ pub fn zoneinfo(frames: &Frames<'_>, rows: &mut Rows<'_>) {
             peak_used_frames: zone.peak_used_frames,
             start_frame: zone.start.get(),
         }));
+        for lists in frames.page_lists(zone.kind) {
+            rows(&Record::Pageset(Pageset {
+                zone: zone.kind.name(),
+                cpu: u32::try_from(lists.cpu).unwrap_or(u32::MAX),
+                frames: lists.frames,
+                high_frames: lists.high_frames,
+                batch_frames: u32::try_from(BATCH).unwrap_or(u32::MAX),
+                hits: lists.hits,
+                misses: lists.misses,
+            }));
+        }
     }
 }
 
