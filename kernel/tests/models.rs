@@ -1,7 +1,8 @@
 //! The protocols between cores, over every interleaving that loom finds.
 //!
 //! The files of `sync` that cross cores name their atomics from one place, so that they are compiled
-//! here once more over loom's: what is checked is the code that runs.
+//! here once more over loom's: what is checked is the code that runs. So is the depot, by which caches'
+//! objects go from core to core, over objects whose words are loom's.
 #![cfg(not(target_os = "none"))]
 #![allow(
     unsafe_code,
@@ -25,6 +26,32 @@ mod sync {
     mod asked;
     #[allow(dead_code, reason = "no model takes a lock away from a core that died")]
     mod ticket;
+
+    /// A value behind the lock; loom fails where two threads are in there at once.
+    pub(crate) struct Locked<T> {
+        tickets: ticket::Tickets,
+        value: loom::cell::UnsafeCell<T>,
+    }
+
+    // SAFETY: the value is reached with the lock held, which is what the models check.
+    unsafe impl<T: Send> Sync for Locked<T> {}
+
+    impl<T> Locked<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self {
+                tickets: ticket::Tickets::new(atomic::AtomicU32::new(0), atomic::AtomicU32::new(0)),
+                value: loom::cell::UnsafeCell::new(value),
+            }
+        }
+
+        pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+            let ticket = self.tickets.lock();
+            // SAFETY: the lock is held.
+            let result = self.value.with_mut(|value| work(unsafe { &mut *value }));
+            self.tickets.unlock(&ticket);
+            result
+        }
+    }
 
     mod locks {
         use super::{
@@ -145,6 +172,191 @@ mod sync {
                 for asker in askers {
                     asker.join().unwrap();
                 }
+            });
+        }
+    }
+}
+
+mod mm {
+    pub(crate) mod magazine {
+        //! Blocks whose first word is loom's, so that it notices whoever touches one that another core
+        //! has; and magazines that only their thread can reach.
+
+        use loom::cell::Cell;
+        use std::{cell::RefCell, sync::Arc};
+
+        pub(crate) const CAPACITY: u16 = 4;
+
+        #[derive(Debug)]
+        pub(crate) struct Block {
+            address: u64,
+            word: Arc<Word>,
+        }
+
+        #[derive(Debug)]
+        struct Word(Cell<u64>);
+
+        // SAFETY: a block is owned alone; loom fails where two threads have its word at once.
+        unsafe impl Sync for Word {}
+        // SAFETY: a number.
+        unsafe impl Send for Word {}
+
+        impl Block {
+            pub(crate) fn new(address: u64) -> Self {
+                Self {
+                    address,
+                    word: Arc::new(Word(Cell::new(0))),
+                }
+            }
+            pub(crate) fn address(&self) -> u64 {
+                self.address
+            }
+            pub(crate) fn word(&self) -> u64 {
+                self.word.0.get()
+            }
+            pub(crate) fn set_word(&self, word: u64) {
+                self.word.0.set(word);
+            }
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct Magazine(RefCell<Vec<Block>>);
+
+        impl Magazine {
+            pub(crate) fn push(&self, block: Block) -> Result<(), Block> {
+                let mut blocks = self.0.borrow_mut();
+                if blocks.len() == usize::from(CAPACITY) {
+                    return Err(block);
+                }
+                block.set_word(blocks.len() as u64);
+                blocks.push(block);
+                Ok(())
+            }
+            pub(crate) fn pop(&self) -> Option<Block> {
+                self.0.borrow_mut().pop()
+            }
+        }
+    }
+}
+
+#[path = "../src/mm/slab"]
+mod slab {
+    #[allow(dead_code, reason = "what the models do not ask of it, the slabs do")]
+    mod depot;
+    #[allow(dead_code, reason = "as above")]
+    mod link;
+    mod slabs {
+        #[derive(Debug, PartialEq)]
+        pub(super) struct Broken(pub(super) u64);
+    }
+
+    mod remote_frees {
+        use super::depot::Depot;
+        use crate::{
+            mm::magazine::{Block, CAPACITY, Magazine},
+            sync::Locked,
+        };
+        use loom::{sync::Arc, thread};
+        use std::collections::BTreeSet;
+
+        /// Objects that move at once: half a magazine.
+        const HALF: u16 = CAPACITY / 2;
+
+        /// A cache as cores share it, with a depot and no slabs.
+        type Cache = Arc<Locked<Depot>>;
+
+        /// What a core frees that has room for nothing more.
+        fn relieve(cache: &Cache, magazine: &Magazine) {
+            let blocks = core::iter::from_fn(|| magazine.pop().map(Ok));
+            let filled = cache.with(|depot| {
+                assert!(depot.has_room(HALF));
+                depot.fill(HALF, blocks)
+            });
+            assert_eq!(filled, Ok(()), "an object does not say where it is");
+        }
+
+        /// What a core gets that has nothing left.
+        fn refill(cache: &Cache, magazine: &Magazine) -> Option<Block> {
+            let refilled = cache.with(|depot| depot.empty_into(magazine, HALF));
+            refilled.expect("an object does not say where it is")
+        }
+
+        /// The objects that `core` frees.
+        fn objects(core: u64) -> impl Iterator<Item = Block> {
+            (0..u64::from(HALF)).map(move |index| Block::new(0x1000 * core + 0x40 * index))
+        }
+
+        /// Uses objects as whoever allocated them does.
+        fn use_all(cache: &Cache, magazine: &Magazine, used: &mut BTreeSet<u64>) {
+            while let Some(block) = magazine.pop().or_else(|| refill(cache, magazine)) {
+                block.set_word(0xdead);
+                assert!(used.insert(block.address()), "handed out twice");
+            }
+        }
+
+        /// Frees the objects of `core`.
+        fn free(core: u64, cache: &Cache) {
+            let magazine = Magazine::default();
+            for block in objects(core) {
+                // Its last owner's.
+                block.set_word(core);
+                magazine.push(block).expect("room");
+            }
+            relieve(cache, &magazine);
+        }
+
+        #[test]
+        fn what_two_cores_free_a_third_one_allocates_once() {
+            // Every schedule would take minutes; three threads that spin for one lock have no end of
+            // them, so the second core begins when the first is done.
+            let mut model = loom::model::Builder::new();
+            model.preemption_bound = Some(3);
+            model.check(|| {
+                let cache: Cache = Arc::new(Locked::new(Depot::new()));
+                let others = Arc::clone(&cache);
+                let others = thread::spawn(move || {
+                    free(1, &others);
+                    let last = thread::spawn(move || free(2, &others));
+                    last.join().unwrap();
+                });
+                let (magazine, mut used) = (Magazine::default(), BTreeSet::new());
+                use_all(&cache, &magazine, &mut used);
+                others.join().unwrap();
+                use_all(&cache, &magazine, &mut used);
+                assert_eq!(used.len(), 2 * usize::from(HALF), "an object is lost");
+            });
+        }
+
+        #[test]
+        fn cores_that_exchange_objects_lose_none() {
+            let mut model = loom::model::Builder::new();
+            model.preemption_bound = Some(3);
+            model.check(|| {
+                let cache: Cache = Arc::new(Locked::new(Depot::new()));
+                // Each gives its own and takes what is there, whoever gave it.
+                let exchange = |core, cache: &Cache| {
+                    let magazine = Magazine::default();
+                    objects(core).for_each(|block| magazine.push(block).expect("room"));
+                    relieve(cache, &magazine);
+                    let mut used = BTreeSet::new();
+                    let first = refill(cache, &magazine);
+                    for block in first
+                        .into_iter()
+                        .chain(core::iter::from_fn(|| magazine.pop()))
+                    {
+                        block.set_word(core);
+                        used.insert(block.address());
+                    }
+                    used
+                };
+                let other = Arc::clone(&cache);
+                let other = thread::spawn(move || exchange(1, &other));
+                let mut used = exchange(2, &cache);
+                let theirs = other.join().unwrap();
+                assert!(used.is_disjoint(&theirs), "handed out twice");
+                used.extend(theirs);
+                use_all(&cache, &Magazine::default(), &mut used);
+                assert_eq!(used.len(), 2 * usize::from(HALF), "an object is lost");
             });
         }
     }
