@@ -12,6 +12,7 @@
 //! | `bench/…` | that the measuring instrument is exact |
 
 mod boots;
+mod fuzz;
 mod host;
 mod inside;
 mod machines;
@@ -47,6 +48,9 @@ pub struct Args {
     /// Only stress the allocators, for so many minutes on each machine, and tell how far it is
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["host_only", "list"])]
     pub stress: Option<u64>,
+    /// Only fuzz the allocators' model tests, each for so many minutes
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["qemu_only", "list", "stress"])]
+    pub fuzz: Option<u64>,
     /// Seed of the stress, to repeat what a run did [default: another one each time with --stress]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -117,6 +121,11 @@ impl Args {
 ///
 /// If this machine lacks something, or the user interrupts.
 pub fn command(args: &Args) -> Result<u8> {
+    if let Some(minutes) = args.fuzz {
+        let mut report = Report::new(false);
+        fuzz::run(args, minutes, &mut report)?;
+        return Ok(report.finish());
+    }
     let needs_machines = NEED_QEMU.iter().any(|section| args.wants(section));
     if needs_machines {
         setup::ensure(args.yes)?;

@@ -5,7 +5,10 @@
 )]
 
 use super::*;
-use proptest::prelude::*;
+use bolero::{
+    check,
+    generator::{TypeGenerator, produce},
+};
 use std::vec::Vec;
 
 fn range(start: u64, end: u64) -> Range<PhysAddr> {
@@ -125,28 +128,34 @@ fn ranges_that_no_frame_number_reaches_are_refused() {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Op {
-    Add(u64, u64),
-    Reserve(u64, u64, bool),
-    Free(u64, u64),
-    Alloc(u64, u32, u64),
-}
-
+/// Where the operations' ranges are.
 const BYTES: usize = 256;
 
-fn op() -> impl Strategy<Value = Op> {
-    let place = || (0..BYTES as u64, 0..40_u64);
-    prop_oneof![
-        place().prop_map(|(at, len)| Op::Add(at, (at + len).min(BYTES as u64))),
-        (place(), any::<bool>()).prop_map(|((at, len), nomap)| Op::Reserve(
-            at,
-            (at + len).min(BYTES as u64),
-            nomap
-        )),
-        place().prop_map(|(at, len)| Op::Free(at, (at + len).min(BYTES as u64))),
-        (1..20_u64, 0..5_u32, 0..BYTES as u64).prop_map(|(b, a, l)| Op::Alloc(b, a, l)),
-    ]
+#[derive(Clone, Debug, TypeGenerator)]
+struct Place(
+    #[generator(0..BYTES as u64)] u64,
+    #[generator(0..40_u64)] u64,
+);
+
+impl Place {
+    fn bounds(&self) -> (u64, u64) {
+        (self.0, (self.0 + self.1).min(BYTES as u64))
+    }
+}
+
+#[derive(Clone, Debug, TypeGenerator)]
+enum Op {
+    Add(Place),
+    Reserve(Place, bool),
+    Free(Place),
+    Alloc {
+        #[generator(1..20_u64)]
+        bytes: u64,
+        #[generator(0..5_u32)]
+        align: u32,
+        #[generator(0..BYTES as u64)]
+        below: u64,
+    },
 }
 
 fn validate(memblock: &Memblock) {
@@ -162,39 +171,50 @@ fn validate(memblock: &Memblock) {
     }
 }
 
-proptest! {
-    #[test]
-    fn every_byte_is_what_a_map_of_bytes_says(ops in prop::collection::vec(op(), 1..40)) {
+#[test]
+fn every_byte_is_what_a_map_of_bytes_says() {
+    let ops = produce::<Vec<Op>>().with().len(1..40_usize);
+    let test = |ops: &Vec<Op>| {
         let mut memblock = Memblock::new();
         let (mut memory, mut reserved) = ([false; BYTES], [false; BYTES]);
         let mut nomap = [false; BYTES];
         let span = |start: u64, end: u64| start as usize..end as usize;
         for op in ops {
             match op {
-                Op::Add(start, end) => {
+                Op::Add(place) => {
+                    let (start, end) = place.bounds();
                     memblock.add(range(start, end), "bank").unwrap();
                     memory[span(start, end)].fill(true);
                 }
-                Op::Reserve(start, end, unmapped) => {
-                    memblock.reserve(range(start, end), "spot", unmapped).unwrap();
+                Op::Reserve(place, unmapped) => {
+                    let (start, end) = place.bounds();
+                    memblock
+                        .reserve(range(start, end), "spot", *unmapped)
+                        .unwrap();
                     reserved[span(start, end)].fill(true);
-                    if unmapped {
+                    if *unmapped {
                         nomap[span(start, end)].fill(true);
                     }
                 }
-                Op::Free(start, end) => {
+                Op::Free(place) => {
+                    let (start, end) = place.bounds();
                     memblock.free(range(start, end)).unwrap();
                     reserved[span(start, end)].fill(false);
                     nomap[span(start, end)].fill(false);
                 }
-                Op::Alloc(bytes, align, below) => {
-                    let free = |at: &u64| (*at..*at + bytes)
-                        .all(|b| memory[b as usize] && !reserved[b as usize]);
+                &Op::Alloc {
+                    bytes,
+                    align,
+                    below,
+                } => {
+                    let free = |at: &u64| {
+                        (*at..*at + bytes).all(|b| memory[b as usize] && !reserved[b as usize])
+                    };
                     let expected = (0..below.saturating_sub(bytes - 1))
                         .filter(|at| at % (1 << align) == 0)
                         .rfind(free);
                     let got = memblock.alloc(bytes, 1 << align, PhysAddr::new(below), "boot");
-                    prop_assert_eq!(got.ok().map(PhysAddr::get), expected);
+                    assert_eq!(got.ok().map(PhysAddr::get), expected);
                     if let Some(at) = expected {
                         reserved[span(at, at + bytes)].fill(true);
                     }
@@ -210,9 +230,18 @@ proptest! {
                 mappable[span(found.start.get(), found.end.get())].fill(true);
             }
             for byte in 0..BYTES {
-                prop_assert_eq!(free[byte], memory[byte] && !reserved[byte], "byte {}", byte);
-                prop_assert_eq!(mappable[byte], memory[byte] && !nomap[byte], "byte {}", byte);
+                assert_eq!(free[byte], memory[byte] && !reserved[byte], "byte {}", byte);
+                assert_eq!(
+                    mappable[byte],
+                    memory[byte] && !nomap[byte],
+                    "byte {}",
+                    byte
+                );
             }
         }
-    }
+    };
+    check!()
+        .with_iterations(256)
+        .with_generator(ops)
+        .for_each(test);
 }

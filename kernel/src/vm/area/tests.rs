@@ -1,7 +1,10 @@
 //! The set against a model: areas that were given, and the gaps between them.
 
 use super::*;
-use proptest::prelude::*;
+use bolero::{
+    check,
+    generator::{OneOfExt, TypeGenerator, produce},
+};
 use std::{collections::BTreeMap, vec::Vec};
 
 const START: u64 = 0xffff_8000_0000_0000;
@@ -145,19 +148,19 @@ fn many_areas_are_all_found_and_all_given_back() {
     assert!(set.reserve(((1 << 20) - 1) * PAGE_BYTES, 0).is_ok());
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, TypeGenerator)]
 enum Op {
-    Reserve { bytes: u64 },
-    Remove { which: usize },
-    Look { page: u64 },
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        3 => prop_oneof![1..9 * PAGE_BYTES, 1..200 * PAGE_BYTES].prop_map(|bytes| Op::Reserve { bytes }),
-        2 => any::<usize>().prop_map(|which| Op::Remove { which }),
-        1 => (0..1024_u64).prop_map(|page| Op::Look { page }),
-    ]
+    Reserve {
+        #[generator((1..9 * PAGE_BYTES, 1..200 * PAGE_BYTES).one_of())]
+        bytes: u64,
+    },
+    Remove {
+        which: u16,
+    },
+    Look {
+        #[generator(0..1024_u64)]
+        page: u64,
+    },
 }
 
 /// Granules of the largest gap between the model's areas.
@@ -169,61 +172,71 @@ fn largest_gap(live: &BTreeMap<u64, u64>, end: u64) -> u64 {
     ends.zip(starts).map(|(from, to)| to - from).max().unwrap()
 }
 
-proptest! {
-    #[test]
-    fn areas_never_overlap_and_one_is_refused_only_if_hardly_any_gap_fits(
-        ops in prop::collection::vec(op(), 1..120),
-        granule_shift in 12_u32..15,
-    ) {
+#[test]
+fn areas_never_overlap_and_one_is_refused_only_if_hardly_any_gap_fits() {
+    let ops = (produce::<Vec<Op>>().with().len(1..120_usize), 12..15_u32);
+    let test = |(ops, granule_shift): &(Vec<Op>, u32)| {
+        let granule_shift = *granule_shift;
         let pages = 1024;
         let end = START + pages * PAGE_BYTES;
         let mut set = set_of(pages, granule_shift);
         let mut live = BTreeMap::new();
         for op in ops {
-            match op {
+            match *op {
                 Op::Reserve { bytes } => {
                     let needed = (bytes.next_multiple_of(PAGE_BYTES) + PAGE_BYTES)
                         .next_multiple_of(1 << granule_shift);
                     match set.reserve(bytes, 7) {
                         Ok(start) => {
                             let start = start.get();
-                            prop_assert!(start >= START && start + needed <= end);
-                            prop_assert_eq!(start % (1 << granule_shift), 0);
+                            assert!(start >= START && start + needed <= end);
+                            assert_eq!(start % (1 << granule_shift), 0);
                             let below = live.range(..start + needed).next_back();
-                            prop_assert!(below.is_none_or(|(at, size)| at + size <= start));
+                            assert!(below.is_none_or(|(at, size)| at + size <= start));
                             live.insert(start, needed);
                         }
                         Err(error) => {
-                            prop_assert_eq!(error, AreaError::NoSpace(bytes));
-                            prop_assert!(largest_gap(&live, end) < needed + needed / 8);
+                            assert_eq!(error, AreaError::NoSpace(bytes));
+                            assert!(largest_gap(&live, end) < needed + needed / 8);
                         }
                     }
                 }
                 Op::Remove { which } if !live.is_empty() => {
-                    let start = *live.keys().nth(which % live.len()).unwrap();
+                    let start = *live.keys().nth(usize::from(which) % live.len()).unwrap();
                     live.remove(&start);
-                    prop_assert!(set.remove(VirtAddr::new(start)).is_some());
-                    prop_assert!(set.remove(VirtAddr::new(start)).is_none());
-                    prop_assert!(set.at(VirtAddr::new(start)).is_none());
+                    assert!(set.remove(VirtAddr::new(start)).is_some());
+                    assert!(set.remove(VirtAddr::new(start)).is_none());
+                    assert!(set.at(VirtAddr::new(start)).is_none());
                 }
                 Op::Remove { .. } => {}
                 Op::Look { page } => {
                     let address = START + page * PAGE_BYTES;
                     let below = live.range(..=address).next_back();
-                    let found = set.find(VirtAddr::new(address)).map(|area| area.start.get());
+                    let found = set
+                        .find(VirtAddr::new(address))
+                        .map(|area| area.start.get());
                     // The model's sizes are whole granules, the set's whole pages.
                     if let Some(found) = found {
-                        prop_assert_eq!(Some(&found), below.map(|(start, _)| start));
+                        assert_eq!(Some(&found), below.map(|(start, _)| start));
                     } else {
                         let slack = 1 << granule_shift;
-                        prop_assert!(below.is_none_or(|(at, size)| at + size < address + slack));
+                        assert!(below.is_none_or(|(at, size)| at + size < address + slack));
                     }
-                    let next = set.next(VirtAddr::new(address)).map(|area| area.start.get());
-                    prop_assert_eq!(next.as_ref(), live.range(address..).next().map(|(at, _)| at));
+                    let next = set
+                        .next(VirtAddr::new(address))
+                        .map(|area| area.start.get());
+                    assert_eq!(
+                        next.as_ref(),
+                        live.range(address..).next().map(|(at, _)| at)
+                    );
                 }
             }
             validate(&set);
-            prop_assert_eq!(set.len(), live.len());
+            assert_eq!(set.len(), live.len());
         }
-    }
+    };
+    check!()
+        .with_iterations(256)
+        .with_generator(ops)
+        .for_each(test);
 }

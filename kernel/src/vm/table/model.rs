@@ -4,58 +4,52 @@ use super::{
     tests::{BASE, GIB, HostTable, KIB4, at, table},
     *,
 };
-use proptest::prelude::*;
-use std::collections::BTreeMap;
+use bolero::{
+    check,
+    generator::{OneOfExt, OneValueOfExt, TypeGenerator, ValueGenerator, produce},
+};
+use std::{collections::BTreeMap, vec::Vec};
 
 /// A page as the shadow model knows it.
 type Shadow = BTreeMap<u64, (u64, Attributes)>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, TypeGenerator)]
 enum Op {
     Map {
+        #[generator(any_page())]
         page: u64,
+        #[generator(any_pages())]
         pages: u64,
+        #[generator(any_page())]
         physical_page: u64,
+        #[generator(0..Attributes::ALL.len())]
         attributes: usize,
+        #[generator(0..3_usize)]
         level: usize,
     },
     Unmap {
+        #[generator(any_page())]
         page: u64,
+        #[generator(any_pages())]
         pages: u64,
         free: bool,
     },
     Protect {
+        #[generator(any_page())]
         page: u64,
+        #[generator(any_pages())]
         pages: u64,
+        #[generator(0..Attributes::ALL.len())]
         attributes: usize,
     },
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let page = || prop_oneof![0u64..1600, (0u64..4).prop_map(|block| block * 512)];
-    let pages = || prop_oneof![1u64..20, Just(512), Just(1024)];
-    let attributes = || 0..Attributes::ALL.len();
-    prop_oneof![
-        (page(), pages(), page(), attributes(), 0usize..3).prop_map(
-            |(page, pages, physical_page, attributes, level)| Op::Map {
-                page,
-                pages,
-                physical_page,
-                attributes,
-                level
-            }
-        ),
-        (page(), pages(), any::<bool>()).prop_map(|(page, pages, free)| Op::Unmap {
-            page,
-            pages,
-            free
-        }),
-        (page(), pages(), attributes()).prop_map(|(page, pages, attributes)| Op::Protect {
-            page,
-            pages,
-            attributes
-        }),
-    ]
+fn any_page() -> impl ValueGenerator<Output = u64> {
+    (0..1600_u64, [0_u64, 512, 1024, 1536].one_value_of()).one_of()
+}
+
+fn any_pages() -> impl ValueGenerator<Output = u64> {
+    (1..20_u64, [512_u64, 1024].one_value_of()).one_of()
 }
 
 fn range_of(page: u64, pages: u64) -> Range<VirtAddr> {
@@ -127,15 +121,13 @@ fn apply(table: &mut HostTable, shadow: &mut Shadow, op: &Op) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn the_tree_maps_what_the_model_says_and_leaks_no_table(
-        ops in prop::collection::vec(op(), 1..24),
-    ) {
+#[test]
+fn the_tree_maps_what_the_model_says_and_leaks_no_table() {
+    let ops = produce::<Vec<Op>>().with().len(1..24_usize);
+    let test = |ops: &Vec<Op>| {
         let (mut table, _log) = table();
         let mut shadow = Shadow::new();
-        for op in &ops {
+        for op in ops {
             apply(&mut table, &mut shadow, op);
             let mut seen = Shadow::new();
             table.visit(at(0, 4 * GIB), &mut |leaf| {
@@ -145,9 +137,15 @@ proptest! {
                     seen.insert(first + index, (physical, leaf.attributes.unwrap()));
                 }
             });
-            prop_assert!(seen == shadow, "after {:?}", op);
+            assert!(seen == shadow, "after {:?}", op);
         }
-        table.unmap(at(0, 4 * GIB), Tables::Free, &mut |_| {}).unwrap();
-        prop_assert_eq!(table.memory_mut().len(), 1);
-    }
+        table
+            .unmap(at(0, 4 * GIB), Tables::Free, &mut |_| {})
+            .unwrap();
+        assert_eq!(table.memory_mut().len(), 1);
+    };
+    check!()
+        .with_iterations(64)
+        .with_generator(ops)
+        .for_each(test);
 }

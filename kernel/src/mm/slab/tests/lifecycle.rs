@@ -2,6 +2,7 @@
 
 use super::*;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use proptest::prelude::*;
 
 static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
 
