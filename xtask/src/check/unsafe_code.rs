@@ -23,6 +23,7 @@ const LISTED: &[&str] = &[
     "kernel/src/bin/qemu-tests/fatal.rs",
     "kernel/src/bin/qemu-tests/memory.rs",
     "kernel/src/bin/qemu-tests/smp.rs",
+    "kernel/src/bin/qemu-tests/stress.rs",
     "kernel/src/bin/qemu-tests/stress/block.rs",
     "kernel/src/bin/qemu-tests/stress/ring.rs",
     "kernel/src/bin/qemu-tests/walk.rs",

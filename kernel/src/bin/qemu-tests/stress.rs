@@ -1,14 +1,16 @@
 //! All allocators on all cores at once, with interrupts, for as long as the host asks.
 //!
 //! `cmd=stress seconds=N seed=N`. In a round each core allocates, resizes and frees blocks of every kind
-//! in its thread and in interrupts, sends some to others, and has lists drained and caches shrunk
-//! meanwhile. Every fourth round has hardly any memory. Every block is full of words that say whose it
+//! in its thread and in interrupts, sends some to others, and has lists drained, caches shrunk and memory
+//! compacted meanwhile. Every fourth round has hardly any memory. Every block is full of words that say whose it
 //! is, and is looked at when it is freed.
 //!
 //! After each round everything is freed, all invariants are checked, and every frame must be back. One
 //! that is not ends the run, and so does whatever the allocators themselves notice.
 //!
 //! What each core asks for, in which order, follows from the seed; how that falls together does not.
+
+#![allow(unsafe_code, reason = "frees the areas that it made")]
 
 mod block;
 mod random;
@@ -27,12 +29,12 @@ use kernel::{
     },
     params, smp,
     sync::request::{self, Request},
-    vm::vmalloc::purge,
+    vm::vmalloc::{purge, vfree, vmalloc},
 };
 
 /// Rounds before all that is made once, and kept, has been made: notes and tables of areas.
 const WARM_UP: u64 = 2;
-/// Frames that may stay in use since, for page tables at addresses that no round used before.
+/// Frames that may stay in use since, for what reached further than ever before.
 const KEPT_FRAMES: u32 = 32;
 /// Rounds from one that has hardly any memory to the next, and what that has, in frames.
 const SCARCE: u64 = 4;
@@ -59,6 +61,7 @@ pub(crate) fn run() -> ExitCode {
     let seconds = params().number("seconds").unwrap_or(10);
     let begun = timer::micros();
     let passed = || (timer::micros() - begun) / MICROS_PER_SECOND;
+    touch_addresses();
     let mut free_at_first = 0;
     for round in 0.. {
         if round > WARM_UP && passed() >= seconds {
@@ -77,16 +80,30 @@ pub(crate) fn run() -> ExitCode {
         );
         let counts = worker::counts();
         kernel::println!(
-            "round {round}, {} s: {} blocks, {} of them passed on, {} refused, {} interrupts, \
+            "round {round}, {} s: {} blocks, {} passed on, {} refused, {} moved, {} interrupts, \
              {free} frames free",
             passed(),
             counts.taken,
             counts.received,
             counts.refused,
+            all_frames().compaction_statistics().moved,
             counts.interrupts
         );
     }
     ExitCode::SUCCESS
+}
+
+/// Has areas at more addresses than all rounds will use, so that their page tables are there.
+fn touch_addresses() {
+    let mut areas = Vec::new();
+    for (count, bytes) in [(400, 60 << 10), (200, 512 << 10), (16, 4 << 20)] {
+        areas.extend((0..count).map_while(|_| vmalloc(bytes).ok()));
+    }
+    for area in areas {
+        // SAFETY: allocated above, freed once.
+        unsafe { vfree(area) }.expect("no interrupt is handled here");
+    }
+    purge();
 }
 
 /// If `all`, takes nearly all memory.

@@ -19,7 +19,10 @@ use kernel::{
         kmalloc::{kfree, kmalloc, krealloc},
         slab::Cache,
     },
-    vm::vmalloc::{vfree, vmalloc},
+    vm::{
+        movable::MovableVmap,
+        vmalloc::{vfree, vmalloc},
+    },
 };
 
 /// Which allocator.
@@ -32,16 +35,18 @@ enum Kind {
     LargeCache,
     Frames,
     Area,
+    Movable,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Kmalloc,
         Self::Heap,
         Self::SmallCache,
         Self::LargeCache,
         Self::Frames,
         Self::Area,
+        Self::Movable,
     ];
 
     fn choose(random: &mut Random, context: Context) -> Self {
@@ -51,6 +56,7 @@ impl Kind {
             10 => Self::SmallCache,
             11 => Self::LargeCache,
             12 if context == Context::Thread => Self::Area,
+            13 if context == Context::Thread => Self::Movable,
             _ => Self::Frames,
         }
     }
@@ -78,6 +84,7 @@ const STRIDE: usize = 61;
 /// 1. It was allocated as `kind`, `bytes` and `nonce` say, and not freed.
 #[derive(Debug)]
 pub(super) struct Block {
+    /// Its first byte; of movable memory, the value that stands for it.
     start: NonNull<u8>,
     kind: Kind,
     bytes: usize,
@@ -98,6 +105,7 @@ impl Block {
                 4096 << random.bits().trailing_zeros().min(most)
             }
             Kind::Area => 64 * random.size() - 63,
+            Kind::Movable => 16 * random.size(),
         };
         let mut gfp = match (context, random.below(4)) {
             (Context::Interrupt, _) | (_, 0) => Gfp::ATOMIC,
@@ -122,7 +130,12 @@ impl Block {
             bytes,
             nonce,
         };
-        if gfp.contains(Gfp::ZERO) && !matches!(kind, Kind::Heap | Kind::Area) {
+        let zeroed = match kind {
+            Kind::Heap | Kind::Area => false,
+            Kind::Movable => true,
+            _ => gfp.contains(Gfp::ZERO),
+        };
+        if zeroed {
             block.check("is not zeroed", bytes, |_| 0);
         }
         block.fill();
@@ -164,7 +177,7 @@ impl Block {
         });
         // Whoever has it next must not find what the same owner would expect.
         // SAFETY: by invariant 1, and the first bytes are ours until the block is freed.
-        unsafe { self.start.write_bytes(0xdd, self.bytes.min(64)) };
+        unsafe { self.content().write_bytes(0xdd, self.bytes.min(64)) };
         match self.kind {
             // SAFETY: by invariant 1; `self` ends here.
             Kind::Kmalloc => unsafe { kfree(self.start) },
@@ -184,19 +197,36 @@ impl Block {
             }
             // SAFETY: as above.
             Kind::Area => unsafe { vfree(self.start) }.expect("not in an interrupt"),
+            Kind::Movable => {
+                // SAFETY: as above; `movable` put it there.
+                drop(unsafe { self.start.cast::<MovableVmap>().read() });
+                // SAFETY: as above, and allocated by `movable`.
+                unsafe { kfree(self.start) }
+            }
         }
     }
 
     /// Whether freeing it may take long, and so is refused in an interrupt.
     pub(super) fn may_wait(&self) -> bool {
-        self.kind == Kind::Area
+        matches!(self.kind, Kind::Area | Kind::Movable)
+    }
+
+    /// Its first byte.
+    fn content(&self) -> NonNull<u8> {
+        if self.kind != Kind::Movable {
+            return self.start;
+        }
+        // SAFETY: by invariant 1 `movable` put it there.
+        let area = unsafe { self.start.cast::<MovableVmap>().as_ref() };
+        NonNull::new(area.as_ptr().cast_mut()).expect("no area is at 0")
     }
 
     /// Fills it.
     fn fill(&self) {
+        let content = self.content();
         for word in self.words(self.bytes) {
             // SAFETY: inside the block, by invariant 1.
-            let place = unsafe { self.start.cast::<u64>().add(word) };
+            let place = unsafe { content.cast::<u64>().add(word) };
             // SAFETY: as above.
             unsafe { place.write_unaligned(stamp(self.nonce, word)) };
         }
@@ -204,9 +234,10 @@ impl Block {
 
     /// Ends the run unless the words in its first `bytes` are as `expected` says.
     fn check(&self, wrong: &str, bytes: usize, expected: impl Fn(usize) -> u64) {
+        let content = self.content();
         for word in self.words(bytes) {
             // SAFETY: inside the block, by invariant 1.
-            let place = unsafe { self.start.cast::<u64>().add(word) };
+            let place = unsafe { content.cast::<u64>().add(word) };
             // SAFETY: as above.
             let found = unsafe { place.read_unaligned() };
             assert!(
@@ -282,6 +313,7 @@ fn allocate(kind: Kind, bytes: usize, layout: Layout, gfp: Gfp) -> Option<NonNul
             NonNull::new(LinearMap::kernel().to_virt(block.address()).as_mut_ptr())?
         }
         Kind::Area => vmalloc(bytes as u64).ok()?,
+        Kind::Movable => movable(bytes)?,
     };
     let align = match kind {
         Kind::Heap => layout.align() as u64,
@@ -293,4 +325,13 @@ fn allocate(kind: Kind, bytes: usize, layout: Layout, gfp: Gfp) -> Option<NonNul
     let at = VirtAddr::from_ptr(start.as_ptr());
     assert!(at.is_aligned_to(align), "{kind:?} block at {at:#x}");
     Some(start)
+}
+
+/// Movable memory; returns where the value is that stands for it.
+fn movable(bytes: usize) -> Option<NonNull<u8>> {
+    let area = MovableVmap::new(bytes).ok()?;
+    let place = kmalloc(size_of::<MovableVmap>(), Gfp::KERNEL | Gfp::NOWARN).ok()?;
+    // SAFETY: allocated just now for it; objects are aligned to 8.
+    unsafe { place.cast().write(area) };
+    Some(place)
 }

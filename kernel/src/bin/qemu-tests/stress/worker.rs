@@ -21,7 +21,7 @@ use core::sync::atomic::{
 use kernel::{
     arch::{cpu, timer},
     interrupt,
-    mm::slab,
+    mm::{addr::Order, frames, slab},
     smp,
     sync::{
         irq,
@@ -160,11 +160,16 @@ impl Core {
     /// What goes through all memory, or to all cores.
     fn upheaval(&self, random: &mut Random) {
         let online = smp::online();
-        match random.below(6) {
+        match random.below(8) {
             0 => _ = slab::shrink(),
             1 => _ = purge(),
             2 => request::ask(online, Request::DrainObjects),
             3 => request::ask(online, Request::DrainFrames),
+            4 => {
+                let order = [4, 6, 9, 10][random.below(4)];
+                let order = Order::new(order).expect("an order");
+                frames::global().expect("up since boot").compact(order);
+            }
             _ => smp::broadcast(work_in_interrupt).expect("interrupts are on"),
         }
     }
@@ -214,7 +219,7 @@ pub(super) fn work() {
             12 => timer::arm(timer::ticks() + random.below(MOST_TICKS) as u64),
             _ => {}
         }
-        if random.below(2048) == 0 {
+        if random.below(400) == 0 {
             core.upheaval(&mut random);
         }
     }
