@@ -110,10 +110,11 @@ impl Session {
             empty: self.meter.of_a_return(),
             nops: self.meter.of_hundred_nops(),
             seed: self.seed,
-            tier: if cfg!(feature = "hardened") {
-                "hardened"
-            } else {
-                "default"
+            tier: match (cfg!(feature = "hardened"), cfg!(feature = "uncounted")) {
+                (false, false) => "default",
+                (true, false) => "hardened",
+                (false, true) => "default, uncounted",
+                (true, true) => "hardened, uncounted",
             },
         });
     }

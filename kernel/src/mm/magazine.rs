@@ -137,6 +137,9 @@ static NONE: Slots = {
     Slots(slots)
 };
 
+/// Whether allocations are counted: three instructions each.
+const COUNTS: bool = !cfg!(feature = "uncounted");
+
 /// What stands on top of a magazine, for its slow path.
 #[derive(Debug)]
 pub enum Top {
@@ -202,7 +205,7 @@ impl Magazine {
     /// does not name its slot: [`top`](Self::top) tells which.
     #[inline(always)]
     pub fn pop(&self) -> Result<Block, u64> {
-        let (top, pops) = (self.top.get(), self.pops.get());
+        let (top, pops) = (self.top.get(), self.pops());
         let slot = slot_at(top - 8);
         // SAFETY: by invariant 2, or it is the sentinel's.
         let block = unsafe { slot.read() };
@@ -212,7 +215,7 @@ impl Magazine {
             return Err(pops);
         }
         self.top.set(slot.addr() as u64);
-        self.pops.set(pops + 1);
+        self.count_pop(pops);
         // SAFETY: a slot holds no null.
         Ok(Block(unsafe { NonNull::new_unchecked(block) }))
     }
@@ -285,19 +288,31 @@ impl Magazine {
         Top::Block(Block(unsafe { NonNull::new_unchecked(block) }))
     }
 
+    #[inline(always)]
+    fn pops(&self) -> u64 {
+        if COUNTS { self.pops.get() } else { 0 }
+    }
+
     /// Counts one block that was handed out past it, where `pops` were before.
+    #[inline(always)]
     pub fn count_pop(&self, pops: u64) {
-        self.pops.set(pops + 1);
+        if COUNTS {
+            self.pops.set(pops + 1);
+        }
     }
 
     /// Counts as many more that were handed out past it.
     pub fn count_pops(&self, pops: u64) {
-        self.pops.set(self.pops.get() + pops);
+        if COUNTS {
+            self.pops.set(self.pops.get() + pops);
+        }
     }
 
     /// Takes back as many that were counted.
     pub fn uncount_pops(&self, pops: u64) {
-        self.pops.set(self.pops.get() - pops);
+        if COUNTS {
+            self.pops.set(self.pops.get() - pops);
+        }
     }
 
     /// How many blocks it had handed out at about this moment. For any context.

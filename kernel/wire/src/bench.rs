@@ -27,7 +27,7 @@ pub enum Record<'a> {
         nops: u64,
         /// Seed of the seeded rows.
         seed: u64,
-        /// Checking tier: `default` or `hardened`.
+        /// Checking tier, `default` or `hardened`; with `, uncounted` where allocations are not counted.
         tier: &'a str,
     },
     /// A row that this image can measure, in answer to `list`, and as the plan before a run.

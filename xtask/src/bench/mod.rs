@@ -87,6 +87,9 @@ pub struct Args {
     /// Measure the hardened tier, which names a wrong free at once
     #[arg(long)]
     pub hardened: bool,
+    /// Leave out the counts of allocations, to see what they cost
+    #[arg(long, conflicts_with_all = ["host", "check"])]
+    pub uncounted: bool,
     /// The machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -165,8 +168,12 @@ struct Images {
 
 fn build(args: &Args) -> Result<Images> {
     let peers = peers::features(&args.peers)?;
-    let hardened = args.hardened.then_some("hardened").into_iter();
-    let mut features: Vec<&str> = hardened.chain(peers.iter().map(String::as_str)).collect();
+    let tiers = [(args.hardened, "hardened"), (args.uncounted, "uncounted")];
+    let tiers = tiers
+        .iter()
+        .filter(|(wanted, _)| *wanted)
+        .map(|(_, name)| *name);
+    let mut features: Vec<&str> = tiers.chain(peers.iter().map(String::as_str)).collect();
     let main = image::build("bench", Target::Bin("bench"), &features)?;
     let mut contended = None;
     if args.machine.cores() > 1 && measure::wants(&args.filter, "contended") && !args.list {
