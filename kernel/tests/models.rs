@@ -245,40 +245,59 @@ mod slab {
     mod depot;
     #[allow(dead_code, reason = "as above")]
     mod link;
-    mod slabs {
-        #[derive(Debug, PartialEq)]
-        pub(super) struct Broken(pub(super) u64);
+    mod geometry {
+        use crate::mm::magazine::CAPACITY;
+
+        pub(super) const LARGEST_DEPOT_BATCH: u16 = CAPACITY / 2;
+    }
+    mod context {
+        use core::marker::PhantomData;
+
+        /// What tells of objects that do not say where they are.
+        #[derive(Default)]
+        pub(super) struct Context<'c, 'f>(PhantomData<(&'c (), &'f ())>);
+
+        impl Context<'_, '_> {
+            pub(super) fn die(&self, mark: u64) -> ! {
+                panic!("the object at {mark:#x} does not say where it is");
+            }
+        }
     }
 
     mod remote_frees {
-        use super::depot::Depot;
+        use super::{context::Context, depot::Depot, geometry::LARGEST_DEPOT_BATCH};
         use crate::{
-            mm::magazine::{Block, CAPACITY, Magazine},
+            mm::magazine::{Block, Magazine},
             sync::Locked,
         };
         use loom::{sync::Arc, thread};
         use std::collections::BTreeSet;
 
-        /// Objects that move at once: half a magazine.
-        const HALF: u16 = CAPACITY / 2;
+        /// Objects that move at once.
+        const HALF: u16 = LARGEST_DEPOT_BATCH;
 
         /// A cache as cores share it, with a depot and no slabs.
         type Cache = Arc<Locked<Depot>>;
 
         /// What a core frees that has room for nothing more.
         fn relieve(cache: &Cache, magazine: &Magazine) {
-            let blocks = core::iter::from_fn(|| magazine.pop().map(Ok));
-            let filled = cache.with(|depot| {
+            cache.with(|depot| {
                 assert!(depot.has_room(HALF));
-                depot.fill(HALF, blocks)
+                depot.fill(core::iter::from_fn(|| magazine.pop()).take(HALF.into()));
             });
-            assert_eq!(filled, Ok(()), "an object does not say where it is");
         }
 
         /// What a core gets that has nothing left.
         fn refill(cache: &Cache, magazine: &Magazine) -> Option<Block> {
-            let refilled = cache.with(|depot| depot.empty_into(magazine, HALF));
-            refilled.expect("an object does not say where it is")
+            cache.with(|depot| {
+                let context = Context::default();
+                let first = depot.take(&context);
+                let rest = core::iter::from_fn(|| depot.take(&context));
+                for block in rest.take(usize::from(HALF) - 1) {
+                    magazine.push(block).expect("room");
+                }
+                first
+            })
         }
 
         /// The objects that `core` frees.

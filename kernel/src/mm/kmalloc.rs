@@ -209,13 +209,17 @@ impl SlabAllocator<'_> {
     pub unsafe fn kfree(&self, memory: NonNull<u8>) {
         // SAFETY: the caller gives it up; what is no object comes back untouched.
         let block = unsafe { Block::new(memory) };
-        if let Err(block) = self.push_object(block) {
-            self.kfree_slowly(block);
+        if let Err((block, number)) = self.push_object(block) {
+            self.kfree_slowly(block, number);
         }
     }
 
+    /// Takes back what the magazine numbered `number` refused, or what has none.
     #[inline(never)]
-    fn kfree_slowly(&self, block: Block) {
+    fn kfree_slowly(&self, block: Block, number: u8) {
+        if let Some(cache) = Self::cache_numbered(number) {
+            return Self::free_slowly(block, self, cache);
+        }
         if let Some(frames) = self.frames.get() {
             self.local().learn(frames);
         }

@@ -165,11 +165,11 @@ impl Local {
         unsafe { &*magazine.cast() }
     }
 
-    /// The magazine of the object at `address`, as its frame's entry says: if there is none, or if the
-    /// entry is garbage, one that refuses or that belongs to others, who notice. `None` where there is
-    /// no memory.
+    /// The number of the magazine of the object at `address`, as its frame's entry says: if there is
+    /// none, or if the entry is garbage, of one that refuses or that belongs to others, who notice. `None`
+    /// where there is no memory.
     #[inline(always)]
-    pub fn magazine_at(&self, address: u64) -> Option<&Magazine> {
+    pub fn number_at(&self, address: u64) -> Option<u8> {
         let offset = address.wrapping_sub(self.start.get());
         if offset >= self.bytes.get() {
             return None;
@@ -179,8 +179,7 @@ impl Local {
         let byte = core::ptr::with_exposed_provenance::<u8>((entry + ENTRY_MAGAZINE) as usize);
         // SAFETY: inside the entries that `learn` was shown, which outlive whoever has blocks. The block
         // is the caller's, so nobody changes its entry now; for a wrong address any value will do.
-        let number = unsafe { byte.read_volatile() };
-        Some(self.magazine(number))
+        Some(unsafe { byte.read_volatile() })
     }
 
     /// The entry of `pfn`, valid or not; `None` where there is none.

@@ -234,24 +234,27 @@ impl Magazine {
         Ok(())
     }
 
-    /// Passes up to `most` blocks off the top to `sink`, up to the first whose mark is wrong. Not counted
-    /// as handed out. `sink` does not use the magazine.
+    /// Takes up to `most` blocks off the top, up to the first whose mark is wrong. Not counted as handed
+    /// out. Nothing else uses the magazine until the iterator is dropped.
     #[inline]
-    pub fn pop_run(&self, most: usize, mut sink: impl FnMut(Block)) {
-        let mut top = self.top.get();
-        for _ in 0..most {
-            let slot = slot_at(top - 8);
-            // SAFETY: as in `pop`.
-            let block = unsafe { slot.read() };
-            // SAFETY: as in `pop`.
-            if unsafe { block.read() } != slot.addr() as u64 {
-                break;
-            }
-            top -= 8;
-            // SAFETY: a slot holds no null.
-            sink(Block(unsafe { NonNull::new_unchecked(block) }));
+    pub fn drain(&self, most: usize) -> Drain<'_> {
+        Drain {
+            magazine: self,
+            top: self.top.get(),
+            left: most,
         }
-        self.top.set(top);
+    }
+
+    /// The address of the block on top, if its mark does not name its slot.
+    #[inline]
+    pub fn broken(&self) -> Option<u64> {
+        let slot = slot_at(self.top.get() - 8);
+        // SAFETY: as in `pop`.
+        let block = unsafe { slot.read() };
+        // SAFETY: as in `pop`.
+        let mark = unsafe { block.read_volatile() };
+        let is_right = mark == slot.addr() as u64 || core::ptr::eq(block, &raw const NEVER);
+        (!is_right).then_some(block.addr() as u64)
     }
 
     /// Puts `blocks` on top, as many as there is room for; takes no more from the iterator, which does
@@ -364,6 +367,40 @@ impl Magazine {
         // write it now; a block that is free stays in its slot until somebody takes it.
         let block = unsafe { slot_at(mark).read_volatile() };
         block.addr() as u64 == address
+    }
+}
+
+/// Blocks on their way out of a magazine; see [`Magazine::drain`].
+#[derive(Debug)]
+pub struct Drain<'m> {
+    magazine: &'m Magazine,
+    top: u64,
+    left: usize,
+}
+
+impl Iterator for Drain<'_> {
+    type Item = Block;
+
+    #[inline]
+    fn next(&mut self) -> Option<Block> {
+        let slot = slot_at(self.top - 8);
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: as in `pop`.
+        let block = unsafe { slot.read() };
+        // SAFETY: as in `pop`.
+        if unsafe { block.read() } != slot.addr() as u64 {
+            return None;
+        }
+        self.top = slot.addr() as u64;
+        // SAFETY: a slot holds no null.
+        Some(Block(unsafe { NonNull::new_unchecked(block) }))
+    }
+}
+
+impl Drop for Drain<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.magazine.top.set(self.top);
     }
 }
 

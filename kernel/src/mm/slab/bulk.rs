@@ -35,10 +35,10 @@ impl<'f> CacheHandle<'_, 'f> {
         };
         let magazine = self.slab.local().magazine(self.id.0);
         let mut filled = 0;
-        magazine.pop_run(objects.len(), |block| {
-            objects[filled] = block.start(self.mark_offset);
+        for (object, block) in objects.iter_mut().zip(magazine.drain(usize::MAX)) {
+            *object = block.start(self.mark_offset);
             filled += 1;
-        });
+        }
         while filled < objects.len() {
             let taken = self.take_run(frames, gfp, &mut objects[filled..]);
             filled += taken;
@@ -64,7 +64,7 @@ impl<'f> CacheHandle<'_, 'f> {
         let (context, slabs) = slot.open(frames).expect("a cache that is used exists");
         self.slab
             .local()
-            .attach(self.id.0, context.geometry.limit());
+            .attach(self.id.0, context.cache.geometry.limit);
         slabs.events.misses += 1;
         let (taken, last) = take_listed(&context, slabs, objects);
         if taken > 0 {
@@ -72,7 +72,7 @@ impl<'f> CacheHandle<'_, 'f> {
             last.map(Taken::hand_out);
             return taken;
         }
-        let block = (context.geometry.order, context.zone);
+        let block = (context.cache.geometry.order, context.cache.zone);
         drop(slot);
         let head = self.slab.block_for_slab(frames, block, gfp);
         let mut slot = self.slab.slot(self.id).lock();
@@ -124,25 +124,15 @@ impl<'f> CacheHandle<'_, 'f> {
         let (context, slabs) = slot.open(frames).expect("a cache that is used exists");
         self.slab
             .local()
-            .attach(self.id.0, context.geometry.limit());
+            .attach(self.id.0, context.cache.geometry.limit);
         slabs.events.overflows += 1;
-        let half = context.geometry.half();
+        let half = context.cache.geometry.depot_batch;
         let mut left = RUN;
-        let mut given = Ok(());
-        while given.is_ok() && left > 0 && blocks.len() > 0 {
-            let to_depot = slabs.depot.has_room(half) && blocks.len() >= usize::from(half);
-            let run = if to_depot { usize::from(half) } else { left };
-            let run = blocks.by_ref().take(run).map(Ok);
-            left = left.saturating_sub(run.len());
-            given = if to_depot {
-                slabs.depot.fill(half, run)
-            } else {
-                slabs.give(&context, run)
-            };
+        while left > 0 && slabs.depot.has_room(half) && blocks.len() >= half.into() {
+            slabs.depot.fill(blocks.by_ref().take(half.into()));
+            left = left.saturating_sub(half.into());
         }
-        if let Err(broken) = given {
-            context.die(broken);
-        }
+        slabs.give(&context, blocks.take(left));
     }
 }
 
@@ -163,18 +153,13 @@ fn take_listed(
     };
     let mut from_depot = 0;
     while from_depot < most
-        && let Some(block) = slabs.depot.take()
+        && let Some(block) = slabs.depot.take(context)
     {
-        match block {
-            Ok(block) => sink(block, false),
-            Err(broken) => context.die(broken),
-        }
+        sink(block, false);
         from_depot += 1;
     }
     #[expect(clippy::cast_possible_truncation, reason = "at most RUN")]
     let rest = (most - from_depot) as u16;
-    if let Err(broken) = slabs.take(context, rest, sink) {
-        context.die(broken);
-    }
+    slabs.take(context, rest, sink);
     (filled, last)
 }

@@ -4,7 +4,7 @@ use super::context::{Context, Taken};
 use super::link::Link;
 use super::misuse::{Misuse, MisuseKind, die};
 use super::registry::{self, MAX_CACHES, Slot};
-use super::slabs::{Broken, Slabs};
+use super::slabs::Slabs;
 use crate::mm::addr::{Order, Pfn, VirtAddr};
 use crate::mm::frame::CacheId;
 use crate::mm::frames::Frames;
@@ -75,15 +75,26 @@ impl<'f> SlabAllocator<'f> {
         }
     }
 
-    /// Takes back an object of any cache; gives back what is none, and what needs a closer look.
+    /// Takes back an object of any cache; gives back what is none, and what needs a closer look, with the
+    /// number of the magazine that refused it.
     #[inline(always)]
-    pub(crate) fn push_object(&self, block: Block) -> Result<(), Block> {
-        if HARDENED {
-            return Err(block);
+    pub(crate) fn push_object(&self, block: Block) -> Result<(), (Block, u8)> {
+        let local = self.local();
+        match local.number_at(block.address()) {
+            Some(number) if !HARDENED => {
+                let pushed = local.magazine(number).push(block);
+                pushed.map_err(|block| (block, number))
+            }
+            _ => Err((block, 0)),
         }
-        match self.local().magazine_at(block.address()) {
-            Some(magazine) => magazine.push(block),
-            None => Err(block),
+    }
+
+    /// The cache whose objects are freed to the magazine numbered `number`.
+    #[inline]
+    pub(crate) const fn cache_numbered(number: u8) -> Option<CacheId> {
+        match number {
+            1.. if (number as usize) < MAX_CACHES => Some(CacheId(number)),
+            _ => None,
         }
     }
 
@@ -114,16 +125,16 @@ impl<'f> SlabAllocator<'f> {
         let (context, slabs) = slot.open(frames)?;
         match magazine.top() {
             Top::Block(block) => return Some(context.taken(block, false)),
-            Top::Broken(address) => context.die(Broken(address)),
+            Top::Broken(mark) => context.die(mark),
             Top::Empty => {}
         }
-        self.local().attach(cache.0, context.geometry.limit());
+        self.local().attach(cache.0, context.cache.geometry.limit);
         slabs.events.misses += 1;
-        let batch = context.geometry.batch;
+        let batch = context.cache.geometry.batch;
         if let Some(taken) = refill(&context, slabs, magazine, batch) {
             return Some(taken);
         }
-        let block = (context.geometry.order, context.zone);
+        let block = (context.cache.geometry.order, context.cache.zone);
         drop(slot);
         let head = self.block_for_slab(frames, block, gfp);
         let mut slot = self.slot(cache).lock();
@@ -186,7 +197,7 @@ impl<'f> SlabAllocator<'f> {
             self.check_freed(&context, slabs, cache, &block);
         }
         let local = self.local();
-        local.attach(cache.0, context.geometry.limit());
+        local.attach(cache.0, context.cache.geometry.limit);
         let magazine = local.magazine(cache.0);
         if let Err(block) = magazine.push(block) {
             relieve(&context, slabs, magazine, block);
@@ -232,44 +243,39 @@ fn refill(
     magazine: &Magazine,
     batch: u16,
 ) -> Option<Taken> {
-    match slabs.depot.empty_into(magazine, context.geometry.half()) {
-        Ok(Some(block)) => return Some(context.taken(block, false)),
-        Ok(None) => {}
-        Err(broken) => context.die(broken),
+    if let Some(block) = slabs.depot.take(context) {
+        let rest = core::iter::from_fn(|| slabs.depot.take(context));
+        let most = usize::from(context.cache.geometry.depot_batch - 1);
+        magazine.push_run(&mut rest.take(most));
+        return Some(context.taken(block, false));
     }
     let mut first = None;
     let most = if magazine.is_attached() { batch } else { 1 };
-    let taken = slabs.take(context, most, |block, fresh| match first {
+    slabs.take(context, most, |block, fresh| match first {
         None => first = Some(context.taken(block, fresh)),
         Some(_) => {
             let refused = magazine.push(block);
             debug_assert!(refused.is_ok(), "an empty magazine has room for a batch");
         }
     });
-    if let Err(broken) = taken {
-        context.die(broken);
-    }
     first
 }
 
 /// Makes room in a magazine that is full, and takes `block` back.
 fn relieve(context: &Context<'_, '_>, slabs: &mut Slabs, magazine: &Magazine, block: Block) {
     slabs.events.overflows += 1;
-    let relieved = if !magazine.is_attached() {
-        Ok(())
-    } else if slabs.depot.has_room(context.geometry.half()) {
-        slabs
-            .depot
-            .fill(context.geometry.half(), blocks_of(magazine))
+    let depot_batch = context.cache.geometry.depot_batch;
+    if !magazine.is_attached() {
+        // It has no room, and nothing to give.
+    } else if slabs.depot.has_room(depot_batch) {
+        let run = magazine.drain(depot_batch.into());
+        slabs.depot.fill(run);
+        die_of_broken(context, magazine);
     } else {
-        give_back(context, magazine, slabs, context.geometry.batch)
-    };
-    let given = match (relieved, magazine.push(block)) {
-        (Ok(()), Err(block)) => slabs.give(context, core::iter::once(Ok(block))),
-        (relieved, _) => relieved,
-    };
-    if let Err(broken) = given {
-        context.die(broken);
+        give_back(context, magazine, slabs, context.cache.geometry.batch);
+    }
+    if let Err(block) = magazine.push(block) {
+        slabs.give(context, core::iter::once(block));
     }
 }
 
@@ -279,17 +285,17 @@ pub(super) fn give_back(
     magazine: &Magazine,
     slabs: &mut Slabs,
     most: u16,
-) -> Result<(), Broken> {
-    slabs.give(context, blocks_of(magazine).take(usize::from(most)))
+) {
+    slabs.give(context, magazine.drain(most.into()));
+    die_of_broken(context, magazine);
 }
 
-/// Takes the blocks of `magazine`, one by one.
-fn blocks_of(magazine: &Magazine) -> impl Iterator<Item = Result<Block, Broken>> {
-    core::iter::from_fn(|| match magazine.top() {
-        Top::Block(block) => Some(Ok(block)),
-        Top::Empty => None,
-        Top::Broken(address) => Some(Err(Broken(address))),
-    })
+/// Ends if what stands on top of `magazine` does not look free, which is what a run ends at.
+#[inline]
+fn die_of_broken(context: &Context<'_, '_>, magazine: &Magazine) {
+    if let Some(mark) = magazine.broken() {
+        context.die(mark);
+    }
 }
 
 /// Ends because `block` is freed to a cache that does not exist, or before there is memory.

@@ -1,42 +1,44 @@
 //! Where cores exchange objects: a few batches between the magazines and the slabs of a cache.
 //!
 //! What one core frees and another allocates goes through here, batch by batch, and never through the
-//! slabs: the cache's lock is held for as long as it takes to move half a magazine of addresses.
-//! (J. Bonwick, J. Adams, "Magazines and Vmem", 2001, have a depot of whole magazines. Half of one keeps
-//! a core that alternates at an edge from coming here each time, without a second magazine.)
+//! slabs: the cache's lock is held for as long as it takes to move a third of a magazine of addresses.
+//! (J. Bonwick, J. Adams, "Magazines and Vmem", 2001, have a depot of whole magazines. A part of one
+//! keeps a core that alternates at an edge from coming here each time, without a second magazine.)
+//! Large objects have none: what lies here keeps slabs from ending.
 //!
 //! # Invariants
 //!
 //! 1. The places below `filled` have an object each, the others none.
 //! 2. The first word of each object says so ([`Link::Depot`]).
 
+use super::context::Context;
+use super::geometry::LARGEST_DEPOT_BATCH;
 use super::link::Link;
-use super::slabs::Broken;
-use crate::mm::magazine::{Block, CAPACITY, Magazine};
+use crate::mm::magazine::Block;
 
 /// Most batches.
 const BATCHES: usize = 4;
-/// Most objects of a batch: half a magazine.
-const LARGEST_BATCH: usize = CAPACITY as usize / 2;
+/// Most objects.
+const CAPACITY: usize = BATCHES * LARGEST_DEPOT_BATCH as usize;
 
 /// Objects that are no core's.
 #[derive(Debug)]
 pub(super) struct Depot {
-    objects: [Option<Block>; BATCHES * LARGEST_BATCH],
+    objects: [Option<Block>; CAPACITY],
     filled: usize,
 }
 
 impl Depot {
     pub(super) const fn new() -> Self {
         Self {
-            objects: [const { None }; BATCHES * LARGEST_BATCH],
+            objects: [const { None }; CAPACITY],
             filled: 0,
         }
     }
 
-    /// Whether it takes another batch.
+    /// Whether it takes another batch; none of 0.
     pub(super) fn has_room(&self, batch: u16) -> bool {
-        self.filled + usize::from(batch) <= BATCHES * usize::from(batch)
+        batch > 0 && self.filled + usize::from(batch) <= CAPACITY
     }
 
     /// Objects in it.
@@ -44,51 +46,28 @@ impl Depot {
         u32::try_from(self.filled).expect("at most four batches")
     }
 
-    /// Takes `batch` of `blocks`, which are as many at least. There is room.
-    pub(super) fn fill(
-        &mut self,
-        batch: u16,
-        blocks: impl Iterator<Item = Result<Block, Broken>>,
-    ) -> Result<(), Broken> {
-        for block in blocks.take(usize::from(batch)) {
-            let block = block?;
+    /// Takes objects; there is room.
+    #[inline]
+    pub(super) fn fill(&mut self, blocks: impl Iterator<Item = Block>) {
+        let mut filled = self.filled;
+        for (place, block) in self.objects[filled..].iter_mut().zip(blocks) {
             Link::Depot.put(&block);
-            self.objects[self.filled] = Some(block);
-            self.filled += 1;
+            *place = Some(block);
+            filled += 1;
         }
-        Ok(())
+        self.filled = filled;
     }
 
-    /// Puts up to `batch` objects into `magazine`, which is empty, but for one, which it returns; `None`
-    /// if there is none.
-    pub(super) fn empty_into(
-        &mut self,
-        magazine: &Magazine,
-        batch: u16,
-    ) -> Result<Option<Block>, Broken> {
-        let first = self.take().transpose()?;
-        let rest = if first.is_some() { batch - 1 } else { 0 };
-        for _ in 0..rest {
-            let Some(block) = self.take() else {
-                break;
-            };
-            if magazine.push(block?).is_err() {
-                unreachable!("an empty magazine has room for half of what it holds");
-            }
-        }
-        Ok(first)
-    }
-
-    /// Takes an object.
-    pub(super) fn take(&mut self) -> Option<Result<Block, Broken>> {
+    /// Hands an object out. Ends if it does not look free any more.
+    #[inline]
+    pub(super) fn take(&mut self, context: &Context<'_, '_>) -> Option<Block> {
         let last = self.filled.checked_sub(1)?;
-        let block = self.objects[last].take()?;
+        let block = self.objects.get_mut(last)?.take()?;
         self.filled = last;
-        Some(if Link::get(&block) == Some(Link::Depot) {
-            Ok(block)
-        } else {
-            Err(Broken(block.address()))
-        })
+        if Link::get(&block) != Some(Link::Depot) {
+            context.die(block.address());
+        }
+        Some(block)
     }
 
     /// Its objects.

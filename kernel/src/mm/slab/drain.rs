@@ -113,10 +113,8 @@ impl<'f> SlabAllocator<'f> {
             return;
         };
         let magazine = local.magazine(cache.0);
-        let most = context.geometry.limit();
-        if let Err(broken) = give_back(&context, magazine, slabs, most) {
-            context.die(broken);
-        }
+        let most = context.cache.geometry.limit;
+        give_back(&context, magazine, slabs, most);
         slabs.shrink(&context);
         if is_destroyed {
             magazine.detach();
@@ -128,10 +126,8 @@ impl<'f> SlabAllocator<'f> {
         let Some((context, slabs)) = slot.open(frames) else {
             return;
         };
-        while let Some(block) = slabs.depot.take() {
-            if let Err(broken) = slabs.give(&context, core::iter::once(block)) {
-                context.die(broken);
-            }
+        while let Some(block) = slabs.depot.take(&context) {
+            slabs.give(&context, core::iter::once(block));
         }
         slabs.shrink(&context);
     }
@@ -152,10 +148,10 @@ impl<'f> SlabAllocator<'f> {
         let Some((context, slabs)) = slot.open(frames) else {
             return Ok(());
         };
-        let live = self.live_objects(cache, context.geometry, slabs);
+        let live = self.live_objects(cache, &context.cache.geometry, slabs);
         if live > 0 {
             return Err(DestroyError::LiveObjects {
-                cache: context.name,
+                cache: context.cache.name,
                 objects: live,
             });
         }
@@ -188,7 +184,7 @@ impl<'f> SlabAllocator<'f> {
             return Ok(());
         };
         let broken = |invariant, address| SlabViolation {
-            cache: context.name,
+            cache: context.cache.name,
             invariant,
             address,
         };

@@ -7,7 +7,7 @@
 //!
 //! An index is one multiplication by a reciprocal, computed when the cache is made.
 
-use crate::mm::addr::{Order, PAGE_BYTES, VirtAddr};
+use crate::mm::addr::{Order, VirtAddr};
 use crate::mm::frame::{self, CacheId};
 use crate::mm::magazine::CAPACITY;
 
@@ -19,10 +19,10 @@ pub const LARGEST_ALIGN_BYTES: usize = 4096;
 const SMALLEST_OBJECT_BYTES: usize = 8;
 /// Largest slab.
 const LARGEST_ORDER: u8 = 3;
+/// Most objects that move between a magazine and the depot at once: as many as 300 instructions move.
+pub(super) const LARGEST_DEPOT_BATCH: u16 = 12;
 /// A slab may waste one part in this many at its end.
 const WASTE_PARTS: usize = 8;
-/// Most objects that move between a magazine and the slabs at once.
-const LARGEST_BATCH: usize = 8;
 
 /// The layout of a cache's slabs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,14 @@ pub struct Geometry {
     /// Where in an object the word is that the allocator uses while the object is free: 0, or past what
     /// the owner uses, where that must keep its content.
     pub mark_offset: u16,
-    /// How many objects move between a magazine and the slabs at once.
-    pub batch: u16,
     /// 2³² over the object's bytes, rounded up.
     pub reciprocal: u32,
+    /// Most objects that a magazine keeps.
+    pub limit: u16,
+    /// How many objects move between a magazine and the slabs at once.
+    pub batch: u16,
+    /// How many objects move between a magazine and the depot at once; 0 if there is no depot.
+    pub depot_batch: u16,
 }
 
 impl Geometry {
@@ -61,18 +65,15 @@ impl Geometry {
             rounded
         };
         let order = smallest_order(object_bytes);
-        let batch = PAGE_BYTES as usize / object_bytes;
         Some(Self {
             object_bytes: object_bytes as u16,
             order,
             capacity: (order.bytes() as usize / object_bytes) as u16,
             mark_offset: 0,
-            batch: match batch {
-                0 => 1,
-                1..LARGEST_BATCH => batch as u16,
-                _ => LARGEST_BATCH as u16,
-            },
             reciprocal: (1_u64 << 32).div_ceil(object_bytes as u64) as u32,
+            limit: limit(object_bytes),
+            batch: batch(object_bytes),
+            depot_batch: depot_batch(object_bytes),
         })
     }
 
@@ -101,21 +102,6 @@ impl Geometry {
         }
     }
 
-    /// Most objects that a magazine keeps.
-    pub const fn limit(&self) -> u16 {
-        match self.object_bytes {
-            0..=1024 => CAPACITY,
-            1025..=2048 => 23,
-            2049..=4096 => 15,
-            _ => 7,
-        }
-    }
-
-    /// Objects that move between a magazine and the depot at once: half of what it keeps.
-    pub const fn half(&self) -> u16 {
-        self.limit() / 2
-    }
-
     /// Bytes of a slab, less one: the bits of an address that tell its place in the slab.
     #[expect(clippy::cast_possible_truncation, reason = "at most 32 KiB")]
     pub const fn mask(&self) -> u16 {
@@ -138,6 +124,38 @@ const fn smallest_order(object_bytes: usize) -> Order {
         }
     }
     order
+}
+
+/// Most objects that a magazine keeps. Many of small ones, for what they hold is little. Fewer of those
+/// of which a slab has few: an object that is listed keeps its slab from ending. More where a slab is one
+/// object.
+const fn limit(object_bytes: usize) -> u16 {
+    match object_bytes {
+        0..=256 | 4096 => CAPACITY,
+        257..=512 => 16,
+        513..=1024 => 13,
+        1025..=4095 => 8,
+        _ => 7,
+    }
+}
+
+/// How many objects move between a magazine and the slabs at once: as many as some 300 instructions move.
+const fn batch(object_bytes: usize) -> u16 {
+    match object_bytes {
+        0..=256 => 6,
+        257..=512 => 4,
+        513..=4095 => 3,
+        _ => 1,
+    }
+}
+
+/// How many objects move between a magazine and the depot at once. What it keeps keeps slabs from ending,
+/// so larger objects have none.
+const fn depot_batch(object_bytes: usize) -> u16 {
+    match object_bytes {
+        0..=128 => LARGEST_DEPOT_BATCH,
+        _ => 0,
+    }
 }
 
 /// What tells an object of one cache from other addresses.
@@ -203,7 +221,8 @@ mod tests {
                 "{bytes}"
             );
             assert!(slab - used <= slab / 4, "{bytes}: {geometry:?}");
-            assert!(geometry.batch >= 1);
+            assert!(geometry.batch >= 1 && geometry.batch <= geometry.limit);
+            assert!(geometry.depot_batch < geometry.limit);
         }
         assert_eq!(Geometry::new(0, 8), None);
         assert_eq!(Geometry::new(LARGEST_OBJECT_BYTES + 1, 8), None);

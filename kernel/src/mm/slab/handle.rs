@@ -187,7 +187,7 @@ impl SlabAllocator<'_> {
             slab_order: geometry.order,
             slabs: slabs.slabs(),
             batch: geometry.batch,
-            limit: geometry.limit(),
+            limit: geometry.limit,
             allocations,
             events: slabs.events,
         })
@@ -197,7 +197,7 @@ impl SlabAllocator<'_> {
     pub(super) fn live_objects(&self, cache: CacheId, geometry: &Geometry, slabs: &Slabs) -> u32 {
         let magazines = self.locals.all();
         let listed: u32 = magazines
-            .map(|local| u32::from(local.len(cache.0, geometry.limit())))
+            .map(|local| u32::from(local.len(cache.0, geometry.limit)))
             .sum();
         let cached = listed + slabs.depot.len();
         slabs.out().saturating_sub(cached)

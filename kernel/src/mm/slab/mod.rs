@@ -5,9 +5,9 @@
 //! ```text
 //! alloc ◄── pop ──┐                               ┌── push ◄── free        any core, any context
 //!             [magazine: ≤ 31 objects, by address]                         no lock, no masking
-//!    half a magazine ▲ ▼ half a magazine
-//!             [depot: ≤ 4 halves]                                          cache lock
-//!              one batch ▲ ▼ one batch, of at most 8
+//!                ≤ 12 ▲ ▼ 12
+//!             [depot: ≤ 48 objects of up to 128 bytes]                     cache lock
+//!                 ≤ 6 ▲ ▼ ≤ 6
 //!             [partial slabs of the cache]
 //!       grow:  ▲ one slab  │  one slab ▼ release
 //!             [page frames]                                                zone lock
@@ -42,7 +42,7 @@
 //! # Cost
 //!
 //! The fast paths touch one line of the magazines, one of slots, and the object's first word. Slow paths
-//! move at most fifteen objects, run at most one constructor, and make or release at most one slab. What
+//! move at most twelve objects, run at most one constructor, and make one slab or release two. What
 //! other cores list can only be [asked for](SlabAllocator::shrink).
 //!
 //! # Locking

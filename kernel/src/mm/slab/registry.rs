@@ -32,7 +32,7 @@ const FIRST_CREATED: usize = size_class::COUNT + 1;
 
 const _: () = assert!(MAX_CACHES <= crate::mm::local::FIRST_OF_PAGES);
 
-/// What does not change about a cache.
+/// What does not change about a cache while it exists.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Description {
     pub(super) name: &'static str,
@@ -85,11 +85,7 @@ impl Slot {
         };
         let context = Context {
             frames,
-            name: description.name,
-            geometry: &description.geometry,
-            shape: description.shape,
-            constructor: description.constructor,
-            zone: description.zone,
+            cache: description,
         };
         Some((context, &mut self.slabs))
     }

@@ -22,27 +22,25 @@
 //!
 //! # Cost
 //!
-//! `take` reads and writes one entry for all that it takes from a slab, and an object's first word for
-//! each; `give` one entry, one object, and at most two neighbours on the list. `give` releases at most
-//! one slab.
+//! `take` and `give` read and write one entry for all that lies in the same slab, an object's first word
+//! for each, and at most two neighbours on the list. `give` releases at most two slabs.
 //!
 //! # Locking
 //!
-//! The cache's lock wraps it; inside, `release` takes a zone's lock. Frames for a new slab are got
+//! The cache's lock wraps it; inside, a release takes a zone's lock. Frames for a new slab are got
 //! without the lock, since that may take long.
+
 use super::context::Context;
 use super::depot::Depot;
 use super::link::Link;
 use crate::mm::addr::{Pfn, VirtAddr};
-use crate::mm::frame::{Kind, List, NO_OBJECT, SlabState};
+use crate::mm::frame::{Kind, List, NO_OBJECT};
 use crate::mm::magazine::Block;
 
 /// Empty slabs that a cache keeps for the next request.
 const KEEP_EMPTY: u32 = 1;
-
-/// The address of a free object that does not say where it is: freed twice, or written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Broken(pub(super) u64);
+/// Most slabs that are released while objects come back: as many as a batch can empty, again and again.
+const RELEASES: usize = 2;
 
 /// How often a cache's slow paths ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,30 +55,6 @@ pub struct CacheEvents {
     pub slabs_made: u64,
     /// The most slabs that there were at once.
     pub peak_slabs: u32,
-}
-
-/// A slab that objects are being given to.
-struct Open {
-    slab: VirtAddr,
-    head: Pfn,
-    state: SlabState,
-    /// How many of its objects were in use.
-    before: u16,
-}
-
-impl Open {
-    /// The slab that starts at `slab`, if one of the cache does and has an object out.
-    fn new(context: &Context<'_, '_>, slab: VirtAddr) -> Option<Self> {
-        let frame = context.frames.frame_at(slab)?;
-        frame.carved(context.shape.tag)?;
-        let state = frame.slab();
-        (state.in_use > 0).then(|| Self {
-            slab,
-            head: context.frames.linear().to_phys(slab).frame(),
-            state,
-            before: state.in_use,
-        })
-    }
 }
 
 /// The slabs of one cache.
@@ -126,146 +100,142 @@ impl Slabs {
     }
 
     /// Passes up to `most` objects to `sink`, each with whether it was just cut off; returns how many
-    /// there were. On an error none of those that came before is lost. Of objects that have a
-    /// constructor it passes one that was just cut off, or others of one slab.
+    /// there were. Of objects that have a constructor it passes one that was just cut off, or others of
+    /// one slab. Ends if one that is free does not look so.
+    #[inline]
     pub(super) fn take(
         &mut self,
         context: &Context<'_, '_>,
         most: u16,
         mut sink: impl FnMut(Block, bool),
-    ) -> Result<u16, Broken> {
+    ) -> u16 {
         let mut taken = 0;
         while taken < most
             && let Some(head) = self.partial.first()
         {
-            taken += self.take_from(context, head, most - taken, &mut sink)?;
-            if context.constructor.is_some() {
+            taken += self.take_from(context, head, most - taken, &mut sink);
+            if context.cache.constructor.is_some() {
                 break;
             }
         }
-        Ok(taken)
+        self.out += u32::from(taken);
+        taken
     }
 
     /// Passes up to `most` objects of the slab at `head`, which is first and has one, to `sink`.
+    #[inline]
     fn take_from(
         &mut self,
         context: &Context<'_, '_>,
         head: Pfn,
         most: u16,
         sink: &mut impl FnMut(Block, bool),
-    ) -> Result<u16, Broken> {
-        let frame = context.frame(head);
+    ) -> u16 {
+        let table = *context.frames.table();
+        let frame = table.at(head);
         let mut state = frame.slab();
-        let (before, capacity) = (state.in_use, context.geometry.capacity);
-        let (last, mut broken) = (capacity.min(before + most), None);
+        let (before, capacity) = (state.in_use, context.cache.geometry.capacity);
+        let last = capacity.min(before + most);
         while state.in_use < last && state.free != NO_OBJECT {
             let block = context.block(head, state.free);
-            let next = match Link::get(&block) {
-                Some(Link::Slab(next)) if next == NO_OBJECT || next < state.carved => next,
-                _ => {
-                    broken = Some(Broken(block.address()));
-                    break;
+            match Link::get(&block) {
+                Some(Link::Slab(next)) if next == NO_OBJECT || next < state.carved => {
+                    state.free = next;
                 }
-            };
+                _ => context.die(block.address()),
+            }
             sink(block, false);
-            state.free = next;
             state.in_use += 1;
         }
-        let last = match context.constructor {
+        let last = match context.cache.constructor {
             Some(_) => last.min(before + 1),
             None => last,
         };
-        if broken.is_none() && state.in_use < last {
+        if state.in_use < last {
             let mut address = context.address(head, state.carved);
             while state.in_use < last {
                 sink(context.at(address), true);
-                address = address.offset(u64::from(context.geometry.object_bytes));
+                address = address.offset(u64::from(context.cache.geometry.object_bytes));
                 state.carved += 1;
                 state.in_use += 1;
             }
         }
-        let taken = state.in_use - before;
-        if before == 0 && taken > 0 {
-            self.empty -= 1;
-        }
-        self.out += u32::from(taken);
+        self.empty -= u32::from(before == 0);
         frame.update_slab(state);
         if state.in_use == capacity {
-            self.partial.remove(context.frames.table(), head);
+            self.partial.remove(&table, head);
         }
-        broken.map_or(Ok(taken), Err)
+        state.in_use - before
     }
 
-    /// Takes objects back, as many as `blocks` yields. What lies in the same slab as the one before costs
-    /// no look at its entry. An error at the first that is none that is out; those before it are back.
+    /// Takes objects back. What lies in the same slab as the one before costs no look at its entry. Ends
+    /// at the first that is none of the cache's that is out.
+    #[inline]
     pub(super) fn give(
         &mut self,
         context: &Context<'_, '_>,
-        blocks: impl Iterator<Item = Result<Block, Broken>>,
-    ) -> Result<(), Broken> {
-        let (mut open, mut result) = (None::<Open>, Ok(()));
-        for block in blocks {
-            let given = block.and_then(|block| {
-                let broken = Broken(block.address());
-                let start = context.start_of(block.address());
-                let slab = context.shape.slab_of(start);
-                if open.as_ref().is_none_or(|open| open.slab != slab) {
-                    if let Some(open) = open.take() {
-                        self.close(context, &open);
-                    }
-                    open = Some(Open::new(context, slab).ok_or(broken)?);
-                }
-                let index = context.shape.index_of(start).ok_or(broken)?;
-                let Open { state, .. } = open.as_mut().ok_or(broken)?;
+        mut blocks: impl Iterator<Item = Block>,
+    ) {
+        let shape = context.cache.shape;
+        let table = *context.frames.table();
+        let mut next = blocks.next();
+        while let Some(mut block) = next {
+            let mut start = context.start_of(block.address());
+            let slab = shape.slab_of(start);
+            let Some((head, frame)) = context.slab_at(slab) else {
+                context.die(block.address());
+            };
+            let mut state = frame.slab();
+            let before = state.in_use;
+            loop {
+                let index = shape.index_of(start).unwrap_or(NO_OBJECT);
                 if index >= state.carved || state.in_use == 0 {
-                    return Err(broken);
+                    context.die(block.address());
                 }
                 Link::Slab(state.free).put(&block);
                 state.free = index;
                 state.in_use -= 1;
-                Ok(())
-            });
-            if let Err(broken) = given {
-                result = Err(broken);
-                break;
+                next = blocks.next();
+                let Some(other) = next.take() else {
+                    break;
+                };
+                start = context.start_of(other.address());
+                if shape.slab_of(start) != slab {
+                    next = Some(other);
+                    break;
+                }
+                block = other;
             }
-        }
-        if let Some(open) = open {
-            self.close(context, &open);
-        }
-        result
-    }
-
-    /// Writes back the state of a slab that objects were given to, and puts it where it belongs.
-    fn close(&mut self, context: &Context<'_, '_>, open: &Open) {
-        let (table, head) = (context.frames.table(), open.head);
-        context.frame(head).update_slab(open.state);
-        self.out -= u32::from(open.before - open.state.in_use);
-        let was_full = open.before == context.geometry.capacity;
-        if open.state.in_use > 0 {
-            if was_full && open.state.in_use < open.before {
-                self.partial.push_front(table, head);
+            frame.update_slab(state);
+            self.out -= u32::from(before - state.in_use);
+            let was_full = before == context.cache.geometry.capacity;
+            if state.in_use > 0 {
+                if was_full {
+                    self.partial.push_front(&table, head);
+                }
+                continue;
             }
-            return;
+            // The last to be used again, so that the others may fill up, or it be released.
+            if !was_full {
+                self.partial.remove(&table, head);
+            }
+            self.partial.push_back(&table, head);
+            self.empty += 1;
         }
-        // The last to be used again, so that the others may fill up, or it be released.
-        if !was_full {
-            self.partial.remove(table, head);
-        }
-        self.partial.push_back(table, head);
-        self.empty += 1;
-        if self.empty > self.keep_empty {
-            self.release(context, head);
+        for _ in 0..RELEASES {
+            if self.empty > self.keep_empty {
+                self.release_empty(context);
+            }
         }
     }
 
     /// Makes the block at `head`, of the right order and nobody else's, a slab.
     pub(super) fn add(&mut self, context: &Context<'_, '_>, head: Pfn) {
-        let order = context.geometry.order;
+        let order = context.cache.geometry.order;
         for tail in (1..order.frames()).map(|i| head.offset(i)) {
-            context.frame(tail).set_slab_tail(context.shape.tag);
+            context.frame(tail).set_slab_tail(context.cache.shape.tag);
         }
-        context.frame(head).set_slab(context.shape.tag);
+        context.frame(head).set_slab(context.cache.shape.tag);
         self.partial.push_back(context.frames.table(), head);
         self.slabs += 1;
         self.empty += 1;
@@ -273,16 +243,19 @@ impl Slabs {
         self.events.peak_slabs = self.events.peak_slabs.max(self.slabs);
     }
 
-    /// Gives an empty slab back to the buddy allocator.
-    fn release(&mut self, context: &Context<'_, '_>, head: Pfn) {
-        let order = context.geometry.order;
-        self.partial.remove(context.frames.table(), head);
-        for tail in (1..order.frames()).map(|i| head.offset(i)) {
-            context.frame(tail).clear();
-        }
-        context.frame(head).set_head(Kind::Allocated, order);
-        self.slabs -= 1;
+    /// Gives back an empty slab; there is one.
+    #[inline(never)]
+    fn release_empty(&mut self, context: &Context<'_, '_>) {
+        let table = *context.frames.table();
+        let head = self.partial.last().expect("invariant 5");
+        self.partial.remove(&table, head);
         self.empty -= 1;
+        self.slabs -= 1;
+        let order = context.cache.geometry.order;
+        for tail in (1..order.frames()).map(|i| head.offset(i)) {
+            table.at(tail).clear();
+        }
+        table.at(head).set_head(Kind::Allocated, order);
         if let Err(error) = context.frames.free(head, order) {
             unreachable!("a slab cannot be freed: {error}");
         }
@@ -296,8 +269,7 @@ impl Slabs {
     /// Gives all empty slabs back.
     pub(super) fn shrink(&mut self, context: &Context<'_, '_>) {
         while self.empty > 0 {
-            let last = self.partial.last().expect("invariant 5");
-            self.release(context, last);
+            self.release_empty(context);
         }
     }
 
@@ -307,7 +279,7 @@ impl Slabs {
             return false;
         };
         let mut next = context.frame(head).slab().free;
-        for _ in 0..context.geometry.capacity {
+        for _ in 0..context.cache.geometry.capacity {
             match next {
                 NO_OBJECT => return false,
                 found if found == index => return true,
@@ -336,7 +308,7 @@ impl Slabs {
         let mut last = span.start;
         for head in (span.start.get()..span.end.get()).map(Pfn::new) {
             let slab = table.find(head);
-            let slab = slab.filter(|frame| frame.carved(context.shape.tag).is_some());
+            let slab = slab.filter(|frame| frame.carved(context.cache.shape.tag).is_some());
             let Some(frame) = slab else {
                 continue;
             };
@@ -345,9 +317,10 @@ impl Slabs {
             slabs += 1;
             empty += u32::from(state.in_use == 0);
             out += u32::from(state.in_use);
-            partial += u32::from(state.in_use < context.geometry.capacity);
+            partial += u32::from(state.in_use < context.cache.geometry.capacity);
             Self::validate_free_list(context, head)?;
-            let tails = (1..context.geometry.order.frames()).map(|i| table.at(head.offset(i)));
+            let tails =
+                (1..context.cache.geometry.order.frames()).map(|i| table.at(head.offset(i)));
             if { tails }.any(|tail| tail.slab_cache() != frame.slab_cache()) {
                 return Err((4, at(head)));
             }
@@ -370,8 +343,8 @@ impl Slabs {
             let in_use = frame.slab().in_use;
             listed += 1;
             empty += u32::from(in_use == 0);
-            let is_ours = frame.carved(context.shape.tag).is_some();
-            if !is_ours || in_use >= context.geometry.capacity || listed > partial {
+            let is_ours = frame.carved(context.cache.shape.tag).is_some();
+            if !is_ours || in_use >= context.cache.geometry.capacity || listed > partial {
                 return Err((1, context.address(head, 0)));
             }
             if empty > 0 && in_use > 0 {
@@ -396,7 +369,7 @@ impl Slabs {
             index = next;
             count += 1;
         }
-        if state.in_use + count != state.carved || state.carved > context.geometry.capacity {
+        if state.in_use + count != state.carved || state.carved > context.cache.geometry.capacity {
             return Err((2, context.address(head, 0)));
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Slab caches and kmalloc, and a naive allocator beside them, against a map of who owns what.
 #![allow(unsafe_code, reason = "frees memory and looks into it")]
 
+mod held;
 mod lifecycle;
 mod misuse;
 mod typed;

@@ -52,24 +52,28 @@ fn a_second_free_on_another_core_is_named() {
         let object = kmalloc(slab, 200);
         twice = object.as_ptr().expose_provenance();
         let at = twice;
-        let free = move || {
-            kfree(
-                slab,
-                NonNull::with_exposed_provenance(at.try_into().unwrap()),
-            );
-        };
-        std::thread::scope(|scope| scope.spawn(free).join()).unwrap();
-        kfree(slab, object);
-        // Here it leaves; there it stands in a slot that it does not name any more.
-        let owner = kmalloc(slab, 200);
-        assert_eq!(owner, object);
+        let (to_main, from_other) = std::sync::mpsc::channel();
+        let (to_other, from_main) = std::sync::mpsc::channel::<()>();
         let elsewhere = std::thread::scope(|scope| {
-            let take = || {
-                // The numbers of threads are used again, so this is the thread from above.
+            let other = scope.spawn(move || {
+                kfree(
+                    slab,
+                    NonNull::with_exposed_provenance(at.try_into().unwrap()),
+                );
+                to_main.send(()).unwrap();
+                from_main.recv().unwrap();
                 let again = (0..100).any(|_| kmalloc(slab, 200).addr().get() == at);
                 assert!(!again, "handed out twice");
-            };
-            scope.spawn(take).join()
+            });
+            // In the hardened tier the second free dies here, and the other thread of the channel's end.
+            let to_other = to_other;
+            from_other.recv().unwrap();
+            kfree(slab, object);
+            // Here it leaves; there it stands in a slot that it does not name any more.
+            let owner = kmalloc(slab, 200);
+            assert_eq!(owner, object);
+            to_other.send(()).unwrap();
+            other.join()
         });
         panic::resume_unwind(elsewhere.expect_err("nobody noticed"));
     });
@@ -127,11 +131,11 @@ fn frees_of_what_is_no_object_are_named() {
         "{interior}"
     );
     let never_handed_out = death_of(|slab| {
-        kfree(slab, offset(kmalloc(slab, 448), 8 * 448));
+        kfree(slab, offset(kmalloc(slab, 400), 9 * 400));
         slab.shrink();
     });
     assert!(
-        never_handed_out.contains("slab kmalloc-448: invalid free of 0x"),
+        never_handed_out.contains("slab kmalloc-400: invalid free of 0x"),
         "{never_handed_out}"
     );
     let on_the_stack = death_of(|slab| {
