@@ -58,9 +58,9 @@ const BEYOND: u32 = 16;
 /// Most shots of one walk.
 const MOST_SHOTS: u64 = 50_000;
 
-/// Orders of blocks that cores have lists of, and one that they have none of.
-fn orders() -> [Order; 3] {
-    [0, 3, 4].map(|order| Order::new(order).expect("an order"))
+/// Orders of blocks: cores have lists of all but order 4.
+fn orders() -> [Order; 4] {
+    [0, 3, 4, 9].map(|order| Order::new(order).expect("an order"))
 }
 
 static CACHE: Cache = Cache::new("walk-64", BYTES, 8);
@@ -258,7 +258,7 @@ fn every_instruction_of_frames_may_be_interrupted() {
     );
 }
 
-/// Objects that no magazine holds all of.
+/// Objects, or frames, that no magazine holds all of.
 const MANY: usize = 40;
 
 fn every_instruction_of_refills_and_reliefs_may_be_interrupted() {
@@ -274,14 +274,11 @@ fn every_instruction_of_refills_and_reliefs_may_be_interrupted() {
     );
 }
 
-/// Frames that are more than a refill.
-const FRAMES: usize = 10;
-
 fn every_instruction_of_page_lists_refills_and_reliefs_may_be_interrupted() {
     walk(
         || {
             let take = || frames::alloc(Order::ZERO, Gfp::KERNEL).expect("memory");
-            for frame in [(); FRAMES].map(|()| take()) {
+            for frame in [(); MANY].map(|()| take()) {
                 frames::free(frame, Order::ZERO).expect("allocated above");
             }
         },
