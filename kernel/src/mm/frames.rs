@@ -28,7 +28,7 @@
 use super::addr::{LinearMap, Order, Pfn, PhysAddr, VirtAddr};
 use super::buddy::{Buddy, Violation};
 use super::call_sites::{self, Call};
-use super::compaction::Owners;
+use super::compaction::{Compacted, Owners};
 use super::failures::{Failures, Reason};
 use super::fault_injection::FaultInjection;
 use super::frame::{self, Frame, Table};
@@ -567,6 +567,15 @@ pub fn free(pfn: Pfn, order: Order) -> Result<(), FrameError> {
 fn free_slowly(pfn: Pfn, order: Order) -> Result<(), FrameError> {
     let frames = global().ok_or(FrameError::NotReady)?;
     frames.free_past_lists(pfn, order)
+}
+
+/// Compacts the kernel's memory; see [`Frames::compact`].
+///
+/// # Errors
+///
+/// [`FrameError::NotReady`].
+pub fn compact(order: Order) -> Result<Compacted, FrameError> {
+    Ok(global().ok_or(FrameError::NotReady)?.compact(order))
 }
 
 /// Gives the kernel's allocator memory that boot no longer needs; partial frames are left out.

@@ -46,7 +46,12 @@ use super::addr::{Order, Pfn};
 use super::frames::Frames;
 use super::gfp::Gfp;
 use super::zone::Watermarks;
-use crate::sync::{Rank, SpinLock, irq, percpu::cpu};
+use crate::sync::{
+    Rank, SpinLock, irq,
+    percpu::cpu,
+    request::{self, Request},
+    wait,
+};
 use core::{
     fmt,
     sync::atomic::{
@@ -61,6 +66,8 @@ pub use account::Account;
 pub const SHRINKERS: usize = 16;
 /// The fewest frames that a shrinker is asked for.
 const LEAST_FRAMES: u32 = 64;
+/// Turns for which other cores are given time to drain their lists.
+const DRAIN_TURNS: u32 = 2000;
 /// Rounds without any gain after which nothing more is expected.
 const HOPELESS_ROUNDS: u32 = 3;
 
@@ -302,6 +309,7 @@ impl<'t> Frames<'t> {
                 }
             }
             self.drain_lists();
+            self.wait_for_drains();
             if let Some(result) = attempt(self) {
                 return Some(result);
             }
@@ -315,6 +323,17 @@ impl<'t> Frames<'t> {
             round += 1;
         }
         None
+    }
+
+    /// Gives other cores a moment to give back what they have listed: those that are idle or run a program do
+    /// so at once, and one that is busy is not waited for.
+    fn wait_for_drains(&self) {
+        for _ in 0..DRAIN_TURNS {
+            if request::outstanding(self.locals.cores(), Request::DrainFrames) == 0 {
+                break;
+            }
+            wait::pause();
+        }
     }
 
     /// Frames that the zones which serve `gfp` lack up to their watermark `high`, and the block.

@@ -32,6 +32,9 @@ use core::{error, fmt, ops::Range};
 /// [`PAGE_BYTES`] as a length in memory.
 pub(super) const PAGE_LENGTH: usize = 1 << PAGE_SHIFT;
 
+/// Pages that are dropped at once, in bytes.
+const DROPPED_BYTES: u64 = 64 * PAGE_BYTES;
+
 /// Frames for a user's pages. [`allocate`](FrameSource::allocate) gives them filled with zeros: a user
 /// sees nothing of anybody else's.
 pub trait UserFrames: FrameSource {
@@ -214,14 +217,12 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> AddressSpace<M, T, F> {
         moved.map_err(|_| Immovable)
     }
 
-    /// Moves the end of the heap to `new`, and returns where it then is: the old end, if it cannot move.
-    pub fn set_break(&mut self, new: VirtAddr) -> VirtAddr {
-        if let Ok(gone) = self.vmas.set_break(new)
-            && !gone.is_empty()
-        {
-            self.drop_pages(gone);
-        }
-        self.vmas.heap_break()
+    /// Moves the end of the heap to `new`, and returns where it then is (the old end, if it cannot move), and
+    /// the pages to be [dropped](Self::drop_some).
+    pub fn set_break(&mut self, new: VirtAddr) -> (VirtAddr, Range<VirtAddr>) {
+        let gone = self.vmas.set_break(new);
+        let end = self.vmas.heap_break();
+        (end, gone.unwrap_or(end..end))
     }
 
     /// Adds an area of `bytes` at an address of the kernel's choice, below the stack.
@@ -238,11 +239,21 @@ impl<M: TableMemory, T: Mmu, F: UserFrames> AddressSpace<M, T, F> {
         Ok(start)
     }
 
-    /// Takes `range` away from the program.
-    pub fn unmap(&mut self, range: &Range<VirtAddr>) -> Result<(), SpaceError> {
-        self.vmas.remove(range)?;
-        self.drop_pages(range.clone());
-        Ok(())
+    /// Takes `range` away from the program; its pages are then to be [dropped](Self::drop_some).
+    pub fn remove(&mut self, range: &Range<VirtAddr>) -> Result<(), SpaceError> {
+        Ok(self.vmas.remove(range)?)
+    }
+
+    /// Gives back the first of the pages in `range`, in which there is no area: 64 at most. Returns what is
+    /// left of the range. So no lock around this is held for long, however large the range.
+    pub fn drop_some(&mut self, range: Range<VirtAddr>) -> Range<VirtAddr> {
+        let gap = self.table.gap_end(range.start);
+        let end = gap.unwrap_or_else(|| range.start.offset(DROPPED_BYTES));
+        let end = end.min(range.end);
+        if gap.is_none() && !range.is_empty() {
+            self.drop_pages(range.start..end);
+        }
+        end..range.end
     }
 
     /// What `address` is mapped to.

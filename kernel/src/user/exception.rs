@@ -20,6 +20,7 @@ use crate::{
     },
     vm::layout,
 };
+use core::ops::Range;
 
 const SVC: u64 = 0x15;
 const INSTRUCTION_ABORT: u64 = 0x20;
@@ -126,7 +127,10 @@ impl Services for Kernel {
     }
 
     fn set_break(&mut self, end: VirtAddr) -> VirtAddr {
-        running::with(|running| running.space.set_break(end)).unwrap_or_default()
+        let moved = running::with(|running| running.space.set_break(end));
+        let (end, gone) = moved.unwrap_or_default();
+        drop_pages(gone);
+        end
     }
 
     fn map(&mut self, bytes: u64, rights: Rights) -> Result<VirtAddr, Errno> {
@@ -143,8 +147,18 @@ impl Services for Kernel {
             .checked_add(end)
             .map(VirtAddr::new)
             .ok_or(Errno::Invalid)?;
-        running::with(|running| running.space.unmap(&(start..end)).map_err(errno))
-            .unwrap_or(Err(Errno::Invalid))
+        running::with(|running| running.space.remove(&(start..end)).map_err(errno))
+            .unwrap_or(Err(Errno::Invalid))?;
+        drop_pages(start..end);
+        Ok(())
+    }
+}
+
+/// Gives back the pages of `range`, with interrupts on between any few of them.
+fn drop_pages(mut range: Range<VirtAddr>) {
+    while !range.is_empty() {
+        let rest = range.end..range.end;
+        range = running::with(|running| running.space.drop_some(range)).unwrap_or(rest);
     }
 }
 

@@ -2,6 +2,7 @@
 //! share the allocators.
 #![allow(unsafe_code, reason = "frees what it allocated, and looks into it")]
 
+use alloc::vec::Vec;
 use core::{
     ptr::NonNull,
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
@@ -10,6 +11,8 @@ use kernel::{
     arch::{cpu, timer},
     interrupt, machine,
     mm::{
+        addr::{Order, Pfn},
+        frames,
         gfp::Gfp,
         kmalloc::{kfree, kmalloc},
         slab::{SLAB, TypedCache},
@@ -34,6 +37,7 @@ crate::table::tests! {
     a_request_reaches_an_idle_core if one_core,
     cores_log_at_once_and_nothing_mixes if one_core,
     cores_allocate_at_once_and_free_each_other_s_objects if one_core,
+    frames_that_an_idle_core_has_listed_are_had_before_memory_runs_out if one_core,
     shrinking_empties_the_lists_of_idle_cores if one_core,
 }
 
@@ -223,4 +227,28 @@ fn shrinking_empties_the_lists_of_idle_cores() {
         cpu::yield_now();
     }
     assert_eq!(SLAB.validate(), Ok(()));
+}
+
+fn frames_that_an_idle_core_has_listed_are_had_before_memory_runs_out() {
+    let global = frames::global().expect("up since boot");
+    let order = Order::new(3).expect("an order");
+    smp::on(1, || {
+        let order = Order::new(3).expect("an order");
+        let blocks = [(); 6].map(|()| frames::alloc(order, Gfp::KERNEL).expect("memory"));
+        for block in blocks {
+            frames::free(block, order).expect("just allocated");
+        }
+    })
+    .expect("boot started it");
+    smp::wait(1);
+    assert!(global.listed_frames() >= 6 * order.frames());
+    let most = (global.managed_frames() / order.frames()) as usize;
+    let mut taken: Vec<Pfn> = Vec::with_capacity(most);
+    while let Ok(block) = frames::alloc(order, Gfp::KERNEL | Gfp::NOWARN) {
+        taken.push(block);
+    }
+    assert_eq!(global.listed_frames(), 0, "left on lists");
+    for block in taken {
+        frames::free(block, order).expect("allocated above");
+    }
 }

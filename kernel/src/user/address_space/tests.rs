@@ -74,6 +74,41 @@ fn space(limit: usize) -> (Space, Rc<RefCell<Ledger>>) {
     )
 }
 
+/// Drops all pages of a range, and returns in how many steps.
+fn drop_all(space: &mut Space, mut range: Range<VirtAddr>) -> u32 {
+    let mut steps = 0;
+    while !range.is_empty() {
+        range = space.drop_some(range);
+        steps += 1;
+    }
+    steps
+}
+
+#[test]
+fn a_large_range_is_dropped_in_short_steps_that_pass_over_its_gaps() {
+    let (mut space, ledger) = space(1000);
+    let range = at(0x1_0000_0000, 0x100_0000_0000);
+    space
+        .add(range.clone(), Rights::ReadWrite, Kind::Anonymous, &[])
+        .unwrap();
+    // 200 pages in a row, and one far behind.
+    let pages = (0..200).chain([0x80_0000]);
+    for page in pages.map(|page| range.start.offset(page * PAGE_BYTES)) {
+        space.handle_fault(page, Access::Write).unwrap();
+    }
+    assert_eq!(ledger.borrow().out, 201);
+    space.remove(&range).unwrap();
+    let mut left = range;
+    while !left.is_empty() {
+        let before = ledger.borrow().out;
+        left = space.drop_some(left);
+        assert!(before - ledger.borrow().out <= 64);
+    }
+    assert_eq!(ledger.borrow().out, 0);
+    // Again, with nothing there: by the entries of the tables that are left.
+    assert!(drop_all(&mut space, at(0x1_0000_0000, 0x100_0000_0000)) < 8);
+}
+
 #[test]
 fn contents_are_mapped_at_once_and_the_rest_when_touched() {
     let (mut space, ledger) = space(10);
@@ -140,17 +175,23 @@ fn a_fault_is_handled_only_as_the_area_allows() {
 fn the_heap_gives_its_pages_back_when_it_shrinks() {
     let (mut space, ledger) = space(10);
     let end = VirtAddr::new(HEAP + 0x3000);
-    assert_eq!(space.set_break(end), end);
+    let grown = space.set_break(end);
+    assert_eq!((grown.0, grown.1.is_empty()), (end, true));
     for page in 0..3 {
         space
             .handle_fault(VirtAddr::new(HEAP + page * 0x1000), Access::Write)
             .unwrap();
     }
     assert_eq!(ledger.borrow().out, 3);
-    space.set_break(VirtAddr::new(HEAP + 1));
+    let (_, gone) = space.set_break(VirtAddr::new(HEAP + 1));
+    assert_eq!(drop_all(&mut space, gone), 1);
     assert_eq!(ledger.borrow().out, 1);
     assert_eq!(space.walk(VirtAddr::new(HEAP + 0x1000)), None);
-    assert_eq!(space.set_break(VirtAddr::new(0)), VirtAddr::new(HEAP + 1));
+    let unmoved = space.set_break(VirtAddr::new(0));
+    assert_eq!(
+        (unmoved.0, unmoved.1.is_empty()),
+        (VirtAddr::new(HEAP + 1), true)
+    );
 }
 
 #[test]
@@ -163,7 +204,9 @@ fn anonymous_areas_lie_below_the_stack_and_can_be_taken_away() {
     let start = space.map_anonymous(0x2000, Rights::ReadWrite).unwrap();
     assert_eq!(start, VirtAddr::new(0x7000_0000 - 0x3000));
     space.handle_fault(start, Access::Write).unwrap();
-    space.unmap(&(start..start.offset(0x2000))).unwrap();
+    let range = start..start.offset(0x2000);
+    space.remove(&range).unwrap();
+    drop_all(&mut space, range);
     assert_eq!(ledger.borrow().out, 0);
     assert_eq!(
         space.handle_fault(start, Access::Read),

@@ -94,6 +94,14 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         Ok(VirtAddr::new(last.saturating_add(1)).min(range.end))
     }
 
+    /// Where the stretch of addresses from `at` on ends for which there is no table of pages; `None` if there
+    /// is one.
+    pub fn gap_end(&self, at: VirtAddr) -> Option<VirtAddr> {
+        let (_, level) = self.deepest_table(at);
+        let last = at.get() | (level.bytes() - 1);
+        (level < Level::PAGE).then(|| VirtAddr::new(last.saturating_add(1)))
+    }
+
     /// The entry that decides about `at`, whatever it says.
     pub fn entry(&self, at: VirtAddr) -> Descriptor {
         let (table, level) = self.deepest_table(at);
