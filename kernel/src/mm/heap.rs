@@ -15,6 +15,7 @@
     reason = "GlobalAlloc is an unsafe trait: its callers promise that layouts are right"
 )]
 
+use super::addr::Order;
 use super::gfp::Gfp;
 use super::magazine::Block;
 use super::size_class::{self, SizeClass};
@@ -56,7 +57,7 @@ pub const fn global() -> &'static Heap<'static, 'static> {
 }
 
 /// A slab allocator as a `GlobalAlloc`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Heap<'s, 'f>(&'s SlabAllocator<'f>);
 
 impl<'s, 'f> Heap<'s, 'f> {
@@ -122,6 +123,28 @@ fn class_of(layout: Layout) -> Option<SizeClass> {
     size_class::of_layout(layout.size(), layout.align())
 }
 
+/// Whether an object of the one layout may become one of the other where it is.
+#[inline]
+pub(super) fn is_same_place(old: Layout, new: Layout) -> bool {
+    match (class_of(old), class_of(new)) {
+        (Some(old), Some(new)) => old == new,
+        (None, None) => order_of(old) == order_of(new),
+        _ => false,
+    }
+}
+
+/// Bytes that the owner of an object of `layout` may use.
+pub(super) fn usable_bytes(layout: Layout) -> usize {
+    let block = || order_of(layout).and_then(|order| usize::try_from(order.bytes()).ok());
+    let class = class_of(layout).map(SizeClass::bytes);
+    class.or_else(block).unwrap_or(layout.size())
+}
+
+/// The order of the block for a layout that no class holds.
+fn order_of(layout: Layout) -> Option<Order> {
+    Order::holding(block_bytes(layout) as u64)
+}
+
 /// Bytes of the block for a layout that no class holds: blocks are aligned to their size.
 fn block_bytes(layout: Layout) -> usize {
     layout.size().max(layout.align())
@@ -175,14 +198,7 @@ unsafe impl GlobalAlloc for Heap<'_, '_> {
     unsafe fn realloc(&self, object: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller promises that the size, rounded up to the alignment, is no overflow.
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        let in_place = match (class_of(layout), class_of(new)) {
-            (Some(old), Some(new)) => old == new,
-            (None, None) => {
-                let order = |layout| super::addr::Order::holding(block_bytes(layout) as u64);
-                order(layout) == order(new)
-            }
-            _ => false,
-        };
+        let in_place = is_same_place(layout, new);
         match NonNull::new(object) {
             Some(_) if in_place => object,
             // SAFETY: the caller promises the same.
@@ -193,4 +209,4 @@ unsafe impl GlobalAlloc for Heap<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

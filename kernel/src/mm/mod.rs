@@ -30,6 +30,7 @@
 //! | [`size_class`] | which object size a request gets | |
 //! | [`slab`] | caches of objects | links and edges |
 //! | [`kmalloc`], [`heap`] | memory by the byte, for C-like and for Rust callers | yes |
+//! | [`allocator`], [`pool`] | memory for collections by name; values that need no memory later | yes |
 //! | [`report`] | meminfo, buddyinfo, slabinfo and their kin | |
 //!
 //! Everything works on instances over a [`LinearMap`](addr::LinearMap), so that host tests run many
@@ -50,6 +51,7 @@
 //! A board's memory is not zero, whatever QEMU's is. No path assumes it; test arenas are filled first.
 
 pub mod addr;
+pub mod allocator;
 #[cfg(not(target_os = "none"))]
 pub mod arena;
 pub mod boot_heap;
@@ -70,6 +72,7 @@ pub mod magazine;
 pub mod memblock;
 mod page_lists;
 pub mod pageblock;
+pub mod pool;
 pub mod reclaim;
 pub mod report;
 pub mod size_class;

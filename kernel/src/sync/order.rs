@@ -31,6 +31,8 @@ pub enum Rank {
     Slabs,
     /// A zone's free frames.
     Zone,
+    /// A pool's free places.
+    Pool,
     /// The interrupt controller.
     Interrupts,
     /// What a core is to do.

@@ -13,6 +13,7 @@ use kernel::{
         frames::{self, Frames},
         gfp::Gfp,
         kmalloc::{kfree, kmalloc, krealloc, ksize},
+        pool::Pool,
         reclaim::Shrinker,
         slab::{Cache, ConstructedCache, DestroyError, TypedCache, shrink},
     },
@@ -31,6 +32,7 @@ crate::table::tests! {
     zeroed_memory_is_zero,
     a_cache_hands_out_aligned_objects,
     typed_caches_construct_once_and_end_when_they_are_empty,
+    a_pool_has_its_places_and_gives_its_memory_back,
     frames_of_every_order_are_aligned_and_come_back,
     dma_memory_is_within_reach,
     a_vmalloc_area_is_one_range_of_scattered_frames,
@@ -160,6 +162,20 @@ fn typed_caches_construct_once_and_end_when_they_are_empty() {
                 .expect("a place for the cache"),
         );
     }
+}
+
+fn a_pool_has_its_places_and_gives_its_memory_back() {
+    let before = free_frames();
+    {
+        let pool = Pool::new(1000).expect("memory");
+        let mut boxes: Vec<_> = (0..1000_u64).map(|number| pool.take([number; 4])).collect();
+        assert!(pool.take([0; 4]).is_err(), "no place is left");
+        boxes.truncate(500);
+        assert!(pool.take([0; 4]).is_ok(), "a place is left");
+        let numbers = boxes.iter().flatten().map(|value| value[3]);
+        assert!(numbers.eq(0..500));
+    }
+    assert_eq!(free_frames(), before);
 }
 
 fn frames_of_every_order_are_aligned_and_come_back() {

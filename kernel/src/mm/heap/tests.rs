@@ -6,7 +6,7 @@ use crate::mm::arena::Arena;
 use crate::mm::zone::ZoneLimits;
 use std::{boxed::Box, vec::Vec};
 
-fn with_heap(body: impl FnOnce(&Heap<'_, '_>)) {
+pub(crate) fn with_heap(body: impl FnOnce(&Heap<'_, '_>)) {
     let mut arena = Arena::new(Pfn::new(0x800), 4096);
     let span = arena.span();
     let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[span]);
