@@ -27,8 +27,9 @@ bitflags::bitflags! {
         const NORETRY = 1 << 7;
         /// Try hard: reclaim and compact again as long as that helps, and fail only then.
         const RETRY_MAYFAIL = 1 << 8;
-        /// Never fail: reclaim is retried, and where nothing can come any more the kernel panics with
-        /// an account of its memory. The caller has no way to go on without.
+        /// Never fail: reclaim is retried, then the whole reserve is open, and where nothing can come any
+        /// more the kernel panics with an account of its memory. The caller has no way to go on without.
+        /// What no zone could ever give is an error all the same, at once.
         const NOFAIL = 1 << 9;
         /// Say nothing in the log when the allocation fails. Without it the 1st, 2nd, 4th, 8th …
         /// failure is told, with what was asked and what was left.
