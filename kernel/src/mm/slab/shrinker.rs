@@ -4,7 +4,6 @@ use super::cache::SlabAllocator;
 use crate::mm::addr::PAGE_BYTES;
 use crate::mm::frames::Frames;
 use crate::mm::reclaim::Shrinker;
-use crate::sync::request::{self, Cores, Request};
 
 impl SlabAllocator<'_> {
     fn held_frames(&self) -> u32 {
@@ -27,7 +26,6 @@ impl Shrinker for SlabAllocator<'static> {
     }
 
     fn shrink(&self, _: &Frames<'_>, _: u32) -> u32 {
-        request::ask(Cores::MAX, Request::DrainObjects);
         let before = self.held_frames();
         self.shrink();
         before.saturating_sub(self.held_frames())
