@@ -30,9 +30,9 @@
 //!
 //! # Cost
 //!
-//! A look at a chunk reads an entry for each of its blocks. A request looks at 65,536 entries
-//! of a zone at most, and moves less than one chunk's frames if its owners do; a block is moved with interrupts masked, for the time that copying it
-//! and its owner's changes take.
+//! A look at a chunk reads an entry for each of its blocks. A request looks at 65,536 entries of a zone at
+//! most, and moves less than one chunk's frames if its owners do; a block is moved with interrupts masked, for
+//! the time that copying it and its owner's changes take.
 //!
 //! # Locking
 //!
@@ -100,6 +100,7 @@ impl<'t> Frames<'t> {
             return done;
         }
         self.drain_lists();
+        self.wait_for_drains();
         for zone in self.zones_for(Gfp::empty()) {
             for eighths in PASSES {
                 self.pass(zone, order, eighths, &mut done);
@@ -143,7 +144,7 @@ impl<'t> Frames<'t> {
         let begin = Pfn::new(zone.compaction_cursor.load(Relaxed));
         let (mut best, mut looked) = (None::<Chunk>, 0);
         let mut next = None;
-        for start in chunks(zone, order).skip_while(|start| *start < begin) {
+        for start in chunks_from(begin, zone, order) {
             if looked >= WINDOW {
                 next = Some(start);
                 break;
@@ -168,6 +169,15 @@ impl<'t> Frames<'t> {
 
 /// The starts of a zone's chunks of `order`.
 fn chunks(zone: &Zone<'_>, order: Order) -> impl Iterator<Item = Pfn> + use<> {
-    let (start, end) = (zone.span().start.get(), zone.span().end.get());
+    chunks_from(zone.span().start, zone, order)
+}
+
+/// Those from `begin` on.
+fn chunks_from(begin: Pfn, zone: &Zone<'_>, order: Order) -> impl Iterator<Item = Pfn> + use<> {
+    let begin = begin.max(zone.span().start).get();
+    let (start, end) = (
+        begin.next_multiple_of(order.frames()),
+        zone.span().end.get(),
+    );
     (start..end).step_by(order.frames() as usize).map(Pfn::new)
 }

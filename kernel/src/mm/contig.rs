@@ -91,10 +91,12 @@ impl Frames<'_> {
         let frames = frame::count(&range);
         if self.check_spare(zone, frames).is_err() {
             self.drain_lists();
+            self.wait_for_drains();
             self.check_spare(zone, frames)?;
         }
         let isolated = isolate(zone, &range);
         self.drain_lists();
+        self.wait_for_drains();
         let taken = match &isolated {
             all if all.end >= range.end => self.take_contig(zone, &range),
             part => Err(ContigError::Busy(part.end.max(range.start))),
@@ -124,6 +126,7 @@ impl Frames<'_> {
             return Err(ContigError::Alignment(align_frames));
         }
         self.drain_lists();
+        self.wait_for_drains();
         let mut zones = self.zones_for(gfp);
         let found = zones.find_map(|zone| self.find_in(zone, frames, align_frames));
         found.ok_or_else(|| self.too_few(frames))
@@ -148,12 +151,14 @@ impl Frames<'_> {
 
     /// Takes `range`, whose pageblocks are isolated, if all of it is free or can be made so.
     fn take_contig(&self, zone: &Zone<'_>, range: &Range<Pfn>) -> Result<(), ContigError> {
-        for part in parts(range, Order::MAX) {
+        for mut part in parts(range, pageblock::ORDER) {
             loop {
                 // Nothing may be locked while an owner moves a block.
                 let used = zone.lock().first_used(&part);
                 let Some(used) = used else { break };
                 self.move_away(used).ok_or(ContigError::Busy(used))?;
+                // What is free there stays free.
+                part.start = used;
             }
         }
         for part in parts(range, Order::MAX) {

@@ -401,8 +401,11 @@ impl<'t> Table<'t> {
     /// The entry of `pfn`, or `None` outside the table and where no entry is valid.
     #[inline]
     pub fn find(&self, pfn: Pfn) -> Option<&'t Frame> {
-        self.state(pfn).filter(|state| state.knows(pfn))?;
-        Some(self.at(pfn))
+        let index = pfn.get().wrapping_sub(self.first.get());
+        let pageblock = self
+            .pageblocks
+            .get((index >> pageblock::ORDER.get()) as usize)?;
+        pageblock.published().knows(pfn).then(|| self.at(pfn))
     }
 
     /// The entry of `pfn`, which a list or a caller of this module says is there. Panics if not.

@@ -94,6 +94,8 @@ pub struct Local {
     /// Arrays of slots for magazines, and how many of them have theirs.
     slots: Cell<Option<NonNull<[Slots; WITH_SLOTS]>>>,
     attached: Cell<usize>,
+    /// Arrays that magazines gave back, each with the next one's address in its first word.
+    spare: Cell<Option<NonNull<Slots>>>,
     /// How often a list of page frames had none, by the class of its zone.
     pub(super) page_misses: [OwnedWord; CLASSES],
     magazines: [Magazine; MAGAZINES],
@@ -118,6 +120,7 @@ impl Local {
             drained_frames: OwnedWord::new(0),
             slots: Cell::new(None),
             attached: Cell::new(0),
+            spare: Cell::new(None),
             page_misses: [const { OwnedWord::new(0) }; CLASSES],
             magazines: [const { Magazine::zero() }; MAGAZINES],
         }
@@ -227,17 +230,41 @@ impl Local {
         if magazine.is_attached() {
             return true;
         }
-        let attached = self.attached.get();
-        let Some(slots) = self.slots.get().filter(|_| attached < WITH_SLOTS) else {
+        let Some(array) = self.spare_slots().or_else(|| self.unused_slots()) else {
             return false;
         };
-        self.attached.set(attached + 1);
-        // SAFETY: the number is below that of the arrays.
-        let array = unsafe { slots.cast::<Slots>().add(attached) };
         // SAFETY: the array is the context's, by the promise given to `set_slots`, and no other
         // magazine's.
         unsafe { magazine.attach(array, capacity) };
         true
+    }
+
+    /// Takes its slots from the magazine numbered `number`, which is empty, for others.
+    pub fn detach(&self, number: u8) {
+        if let Some(array) = self.magazine(number).take_slots() {
+            // SAFETY: the array is the context's, and no magazine's any more.
+            unsafe {
+                array
+                    .cast::<Option<NonNull<Slots>>>()
+                    .write(self.spare.get())
+            };
+            self.spare.set(Some(array));
+        }
+    }
+
+    fn spare_slots(&self) -> Option<NonNull<Slots>> {
+        let array = self.spare.get()?;
+        // SAFETY: `detach` wrote it, and the array was nobody's since.
+        self.spare.set(unsafe { array.cast().read() });
+        Some(array)
+    }
+
+    fn unused_slots(&self) -> Option<NonNull<Slots>> {
+        let attached = self.attached.get();
+        let slots = self.slots.get().filter(|_| attached < WITH_SLOTS)?;
+        self.attached.set(attached + 1);
+        // SAFETY: the number is below that of the arrays.
+        Some(unsafe { slots.cast::<Slots>().add(attached) })
     }
 }
 

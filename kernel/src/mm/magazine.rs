@@ -179,6 +179,17 @@ impl Magazine {
         self.top.set(none + SLOTS_BYTES as u64);
     }
 
+    /// Makes an empty magazine one without slots, and returns those that it had.
+    pub(super) fn take_slots(&self) -> Option<NonNull<Slots>> {
+        if !self.is_attached() {
+            return None;
+        }
+        // The slot behind the sentinel's is never the array's first.
+        let array = (self.top.get() - 1) & !(SLOTS_BYTES as u64 - 1);
+        self.detach();
+        NonNull::new(slot_at(array).cast())
+    }
+
     /// Gives it slots for `capacity` blocks, at most [`CAPACITY`]. It has none.
     ///
     /// # Safety

@@ -273,7 +273,16 @@ impl Frames<'_> {
     #[cold]
     pub fn drain_lists(&self) {
         self.drains.fetch_add(1, Relaxed);
-        self.drain_this_core(irq::mask().proof());
+        let own = self.locals.here();
+        self.drain_all(own);
+        // The interrupts' lists, one by one: nobody is kept waiting for all.
+        for list in lists() {
+            let irq = irq::mask();
+            let contexts = self.locals.of_this_core(irq.proof());
+            for local in contexts.filter(|local| !core::ptr::eq(*local, own)) {
+                while self.drain(local, list.number, list.order) {}
+            }
+        }
         #[cfg(target_os = "none")]
         request::ask(Cores::MAX, Request::DrainFrames);
     }

@@ -23,7 +23,10 @@
 //! for that block class and validity do not change.
 
 use super::addr::{Order, Pfn};
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU8,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// The order of a pageblock: 512 frames, what one level-2 block descriptor maps.
 pub const ORDER: Order = Order::new(9).expect("below the largest");
@@ -215,16 +218,23 @@ impl Pageblock {
         Self(AtomicU8::new(0))
     }
 
-    /// What it says.
+    /// What it says, for who holds the zone's lock or looks at no entry because of it.
     #[inline]
     pub fn state(&self) -> State {
         State(self.0.load(Relaxed))
     }
 
-    /// Says something else; the zone's lock is held.
+    /// What it says, for whoever then looks at an entry without the zone's lock: entries that it calls valid
+    /// were written before.
+    #[inline]
+    pub(super) fn published(&self) -> State {
+        State(self.0.load(Acquire))
+    }
+
+    /// Says something else, of entries that are written already; the zone's lock is held.
     #[inline]
     pub(super) fn set(&self, state: State) {
-        self.0.store(state.0, Relaxed);
+        self.0.store(state.0, Release);
     }
 }
 

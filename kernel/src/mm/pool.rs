@@ -41,6 +41,7 @@ use core::{
 const END: u32 = u32::MAX;
 
 /// Where a value is, or what is free after it.
+#[repr(C)]
 union Place<T> {
     value: ManuallyDrop<T>,
     next: u32,

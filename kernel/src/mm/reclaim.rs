@@ -327,7 +327,7 @@ impl<'t> Frames<'t> {
 
     /// Gives other cores a moment to give back what they have listed: those that are idle or run a program do
     /// so at once, and one that is busy is not waited for.
-    fn wait_for_drains(&self) {
+    pub(super) fn wait_for_drains(&self) {
         for _ in 0..DRAIN_TURNS {
             if request::outstanding(self.locals.cores(), Request::DrainFrames) == 0 {
                 break;

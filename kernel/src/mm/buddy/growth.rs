@@ -42,8 +42,8 @@ impl Buddy<'_> {
         let mut pfn = range.start;
         while pfn < range.end {
             let touched = State::touched(self.class, MigrateType::Cma);
-            self.table.pageblock(pfn).set(touched);
             self.table.at(pfn).clear();
+            self.table.pageblock(pfn).set(touched);
             self.insert_whole(pfn, pageblock::ORDER, MigrateType::Cma);
             pfn = pfn.offset(pageblock::FRAMES);
         }
@@ -60,8 +60,8 @@ impl Buddy<'_> {
             let order = Order::largest_at(pfn, frame::count(&(pfn..range.end)));
             let pageblock = self.table.pageblock(pfn);
             if !pageblock.state().is_touched() {
-                pageblock.set(State::touched(self.class, MigrateType::Movable));
                 self.table.at(pfn).clear();
+                pageblock.set(State::touched(self.class, MigrateType::Movable));
             }
             if order < pageblock::ORDER && !pageblock.state().has_entries() {
                 self.open(pfn, MigrateType::Movable);
@@ -109,8 +109,8 @@ impl Buddy<'_> {
     fn touch(&mut self, pfn: Pfn) {
         for half in [pfn, pfn.offset(pageblock::FRAMES)] {
             let touched = State::touched(self.class, MigrateType::Movable);
-            self.table.pageblock(half).set(touched);
             self.table.at(half).clear();
+            self.table.pageblock(half).set(touched);
         }
         self.untouched_frames -= LARGEST;
     }

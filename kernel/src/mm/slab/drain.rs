@@ -117,7 +117,7 @@ impl<'f> SlabAllocator<'f> {
         give_back(&context, magazine, slabs, most);
         slabs.shrink(&context);
         if is_destroyed {
-            magazine.detach();
+            local.detach(cache.0);
         }
     }
 

@@ -31,7 +31,8 @@ use core::{
 #[derive(Debug)]
 pub struct TypedCache<T> {
     cache: Cache,
-    values: PhantomData<fn() -> T>,
+    /// Invariant in `T`: a constructed value stays behind its box, and meets the next one.
+    values: PhantomData<fn(T) -> T>,
 }
 
 impl<T> TypedCache<T> {
@@ -153,7 +154,8 @@ pub struct CacheBox<'c, T> {
     /// Invariant: an object of `cache` that holds a `T` and is the box's alone.
     object: NonNull<T>,
     cache: &'c Cache,
-    value: PhantomData<T>,
+    /// Invariant in `T`, as the cache is: what is written through the box may outlive it.
+    value: PhantomData<(T, fn(T) -> T)>,
 }
 
 // SAFETY: the box owns its value, and a cache takes objects back on any core.

@@ -299,3 +299,24 @@ fn a_bulk_call_that_fails_leaves_nothing_allocated() {
         assert_eq!(destroy(cache), Ok(()));
     });
 }
+
+#[test]
+fn caches_that_come_and_go_leave_their_slots_to_others() {
+    with_slab(1024, |slab, _| {
+        for _ in 0..200 {
+            let cache = slab.create(&options("passing", 72)).unwrap();
+            let objects = [(); 3].map(|()| cache.alloc(Gfp::KERNEL).unwrap());
+            for object in objects {
+                free(&cache, object);
+            }
+            assert_eq!(destroy(cache), Ok(()));
+        }
+        let cache = slab.create(&options("staying", 88)).unwrap();
+        free(&cache, cache.alloc(Gfp::KERNEL).unwrap());
+        let place = place_of(slab, "staying").unwrap();
+        let number = u8::try_from(place).unwrap();
+        let mut contexts = slab.locals.all();
+        assert!(contexts.any(|context| context.is_attached(number)));
+        assert_eq!(destroy(cache), Ok(()));
+    });
+}
