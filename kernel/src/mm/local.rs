@@ -246,8 +246,8 @@ impl Local {
             unsafe {
                 array
                     .cast::<Option<NonNull<Slots>>>()
-                    .write(self.spare.get())
-            };
+                    .write(self.spare.get());
+            }
             self.spare.set(Some(array));
         }
     }

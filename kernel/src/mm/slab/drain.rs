@@ -58,15 +58,23 @@ impl<'f> SlabAllocator<'f> {
     /// many slabs that freed. The other contexts are asked to do so, and do later.
     pub fn shrink(&self) -> u32 {
         self.ask_for_drains();
-        let irq = irq::mask();
         let Some(frames) = self.frames.get() else {
             return 0;
         };
         let slabs = || self.statistics().map(|cache| cache.slabs).sum::<u32>();
         let before = slabs();
-        self.drain_this_core(irq.proof());
+        let own = self.local();
+        self.drain(frames, own);
         for cache in ids() {
-            self.empty_depot(frames, &mut self.slot(cache).lock());
+            // The interrupts' magazines, one by one: nobody is kept waiting for all.
+            {
+                let irq = irq::mask();
+                let contexts = self.locals.of_this_core(irq.proof());
+                for local in contexts.filter(|local| !core::ptr::eq(*local, own)) {
+                    self.drain_of(frames, local, cache);
+                }
+            }
+            while self.empty_depot(frames, &mut self.slot(cache).lock()) {}
         }
         before.saturating_sub(slabs())
     }
@@ -100,36 +108,50 @@ impl<'f> SlabAllocator<'f> {
     #[inline(never)]
     fn drain(&self, frames: &'f Frames<'f>, local: &Local) {
         local.drained_objects.set(self.drains.load(Relaxed));
-        let attached = |cache: &CacheId| local.magazine(cache.0).is_attached();
-        for cache in ids().filter(attached) {
-            self.empty(frames, local, cache, &mut self.slot(cache).lock());
+        for cache in ids() {
+            self.drain_of(frames, local, cache);
         }
     }
 
-    /// Gives back what the magazine of `cache` in `local` holds, and its slots if the cache is no more.
-    fn empty(&self, frames: &'f Frames<'f>, local: &Local, cache: CacheId, slot: &mut Slot) {
+    /// Gives back what the magazine of `cache` in `local` holds.
+    fn drain_of(&self, frames: &'f Frames<'f>, local: &Local, cache: CacheId) {
+        if local.magazine(cache.0).is_attached() {
+            while self.empty(frames, local, cache, &mut self.slot(cache).lock()) {}
+        }
+    }
+
+    /// Gives back what the magazine of `cache` in `local` holds, and its slots if the cache is no more;
+    /// whether there is more to do than is done with the lock held once.
+    fn empty(
+        &self,
+        frames: &'f Frames<'f>,
+        local: &Local,
+        cache: CacheId,
+        slot: &mut Slot,
+    ) -> bool {
         let is_destroyed = slot.is_destroyed;
         let Some((context, slabs)) = slot.open(frames) else {
-            return;
+            return false;
         };
         let magazine = local.magazine(cache.0);
         let most = context.cache.geometry.limit;
         give_back(&context, magazine, slabs, most);
-        slabs.shrink(&context);
+        let more = slabs.shrink(&context);
         if is_destroyed {
             local.detach(cache.0);
         }
+        more
     }
 
-    /// Gives back what the depot holds.
-    fn empty_depot(&self, frames: &'f Frames<'f>, slot: &mut Slot) {
+    /// Gives back what the depot holds, and empty slabs; whether there are more of these.
+    fn empty_depot(&self, frames: &'f Frames<'f>, slot: &mut Slot) -> bool {
         let Some((context, slabs)) = slot.open(frames) else {
-            return;
+            return false;
         };
         while let Some(block) = slabs.depot.take(&context) {
             slabs.give(&context, core::iter::once(block));
         }
-        slabs.shrink(&context);
+        slabs.shrink(&context)
     }
 
     /// Destroys a created cache of which nobody has objects: its slabs go back, those at once of which
@@ -139,11 +161,19 @@ impl<'f> SlabAllocator<'f> {
     ///
     /// [`DestroyError`].
     pub(super) fn destroy(&self, cache: CacheId) -> Result<(), DestroyError> {
-        let irq = irq::mask();
         let Some(frames) = self.frames.get() else {
             self.slot(cache).lock().description = None;
             return Ok(());
         };
+        self.end(frames, cache)?;
+        while self.empty_depot(frames, &mut self.slot(cache).lock()) {}
+        self.ask_for_drains();
+        Ok(())
+    }
+
+    /// Marks a cache of which nobody has objects as destroyed, and empties this core's magazines.
+    fn end(&self, frames: &'f Frames<'f>, cache: CacheId) -> Result<(), DestroyError> {
+        let irq = irq::mask();
         let mut slot = self.slot(cache).lock();
         let Some((context, slabs)) = slot.open(frames) else {
             return Ok(());
@@ -160,9 +190,6 @@ impl<'f> SlabAllocator<'f> {
         for local in self.locals.of_this_core(irq.proof()) {
             self.empty(frames, local, cache, &mut slot);
         }
-        self.empty_depot(frames, &mut slot);
-        drop(slot);
-        self.ask_for_drains();
         Ok(())
     }
 

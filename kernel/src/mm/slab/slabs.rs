@@ -41,6 +41,8 @@ use crate::mm::magazine::Block;
 const KEEP_EMPTY: u32 = 1;
 /// Most slabs that are released while objects come back: as many as a batch can empty, again and again.
 const RELEASES: usize = 2;
+/// Most slabs that are released with the cache's lock held once, when all are to be.
+const SHRUNK: usize = 8;
 
 /// How often a cache's slow paths ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,11 +268,15 @@ impl Slabs {
         self.keep_empty = 0;
     }
 
-    /// Gives all empty slabs back.
-    pub(super) fn shrink(&mut self, context: &Context<'_, '_>) {
-        while self.empty > 0 {
+    /// Gives empty slabs back, a few; whether there are more.
+    pub(super) fn shrink(&mut self, context: &Context<'_, '_>) -> bool {
+        for _ in 0..SHRUNK {
+            if self.empty == 0 {
+                break;
+            }
             self.release_empty(context);
         }
+        self.empty > 0
     }
 
     /// Whether the object at `mark` is on its slab's list.

@@ -155,7 +155,7 @@ pub struct CacheBox<'c, T> {
     object: NonNull<T>,
     cache: &'c Cache,
     /// Invariant in `T`, as the cache is: what is written through the box may outlive it.
-    value: PhantomData<(T, fn(T) -> T)>,
+    value: PhantomData<*mut T>,
 }
 
 // SAFETY: the box owns its value, and a cache takes objects back on any core.
