@@ -41,6 +41,7 @@
 
 mod clear;
 mod owners;
+mod pages;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use clear::Chunk;
 pub(super) use owners::Owners;
 pub use owners::{Immovable, MovableOwner, OwnerId, OwnersFull};
+pub use pages::MovablePages;
 
 /// Entries that a request looks at before it takes the emptiest chunk among them.
 const WINDOW: u32 = 16 * pageblock::FRAMES;

@@ -590,4 +590,4 @@ pub fn add(range: &Range<PhysAddr>) -> Result<(), FrameError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::mm) mod tests;

@@ -107,6 +107,15 @@ fn push(magazine: &Magazine, entry: &Frame) -> bool {
     magazine.push(block).is_ok()
 }
 
+/// Takes what stands on top of a list, if anything does. Ends if it is on another list, too.
+fn top(local: &Local, number: u8) -> Option<Pfn> {
+    match local.magazine(number).top() {
+        Top::Block(block) => Some(local.frame_of_links(block.address())),
+        Top::Broken(address) => die_of_double_free(local, address),
+        Top::Empty => None,
+    }
+}
+
 impl Frames<'_> {
     /// The group that the lists of requests with these flags are in: several groups share one where
     /// the machine has no such zone.
@@ -135,10 +144,8 @@ impl Frames<'_> {
         let local = self.locals.here();
         self.follow_drains();
         let number = number_of_whole(self.home_group(gfp), order);
-        match local.magazine(number).top() {
-            Top::Block(block) => return Some(local.frame_of_links(block.address())),
-            Top::Broken(address) => die_of_double_free(local, address),
-            Top::Empty => {}
+        if let Some(pfn) = top(local, number) {
+            return Some(pfn);
         }
         self.note_miss(local, gfp);
         let pfn = self.alloc_from_zone(order, gfp)?;
@@ -164,10 +171,8 @@ impl Frames<'_> {
         let local = self.locals.here();
         self.follow_drains();
         let number = number(self.home_group(gfp), order);
-        match local.magazine(number).top() {
-            Top::Block(block) => return Some(local.frame_of_links(block.address())),
-            Top::Broken(address) => die_of_double_free(local, address),
-            Top::Empty => {}
+        if let Some(pfn) = top(local, number) {
+            return Some(pfn);
         }
         self.note_miss(local, gfp);
         local.learn(self);
@@ -247,11 +252,7 @@ impl Frames<'_> {
     /// Gives up to a batch of a list's blocks back to a zone, fewer where they merge far; whether there
     /// were any.
     fn drain(&self, local: &Local, number: u8, order: Order) -> bool {
-        let mut next = || match local.magazine(number).top() {
-            Top::Block(block) => Some(local.frame_of_links(block.address())),
-            Top::Broken(address) => die_of_double_free(local, address),
-            Top::Empty => None,
-        };
+        let mut next = || top(local, number);
         let Some(first) = next() else {
             return false;
         };

@@ -230,4 +230,4 @@ impl<T: fmt::Debug, A: Allocator> fmt::Debug for PoolBox<'_, T, A> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::mm) mod tests;

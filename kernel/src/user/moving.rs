@@ -6,13 +6,11 @@
 use super::running;
 use crate::{
     mm::{
-        addr::{Order, PAGE_SHIFT, Pfn, VirtAddr},
-        compaction::{Immovable, MovableOwner, OwnerId},
-        frames,
+        addr::{PAGE_SHIFT, Pfn, VirtAddr},
+        compaction::{Immovable, MovableOwner, MovablePages},
     },
     sync::percpu::cpu,
 };
-use spin::Once;
 
 /// Where the core's number is in a key, above any user's page.
 const CORE_SHIFT: u32 = 48;
@@ -20,14 +18,11 @@ const CORE_SHIFT: u32 = 48;
 /// All programs' pages.
 struct Programs;
 
-static OWNER: Once<OwnerId> = Once::new();
+static PAGES: MovablePages = MovablePages::new();
 
 /// Lets compaction move programs' pages. At boot.
 pub(super) fn init() {
-    let id = frames::global().and_then(|frames| frames.register_owner(&Programs).ok());
-    if let Some(id) = id {
-        OWNER.call_once(|| id);
-    }
+    PAGES.register(&Programs);
 }
 
 impl MovableOwner for Programs {
@@ -56,16 +51,12 @@ fn key(page: VirtAddr) -> u64 {
 
 /// Lets compaction move `frame`, which this core's program has at `page`.
 pub(super) fn own(frame: Pfn, page: VirtAddr) {
-    if let Some((frames, &owner)) = frames::global().zip(OWNER.get()) {
-        frames.own(frame, Order::ZERO, owner, key(page));
-    }
+    PAGES.own(frame, key(page));
 }
 
 /// Has `frame`, which this core's program has at `page`, stay where it is. The program's lock is held, or the
 /// space nobody else's, so it is not moved meanwhile.
 pub(super) fn disown(frame: Pfn, page: VirtAddr) {
-    if let Some((frames, &owner)) = frames::global().zip(OWNER.get()) {
-        let is_ours = frames.disown(frame, Order::ZERO, owner, key(page));
-        assert!(is_ours, "the page at {page:#x} is somebody else's");
-    }
+    let is_ours = PAGES.disown(frame, key(page));
+    assert!(is_ours, "the page at {page:#x} is somebody else's");
 }

@@ -3,12 +3,11 @@
 use super::{kernel_space, raw_table::TableSource};
 use crate::mm::{
     addr::{Order, PAGE_SHIFT, Pfn, PhysAddr, VirtAddr},
-    compaction::{Immovable, MovableOwner, OwnerId},
+    compaction::{Immovable, MovableOwner, MovablePages},
     frame::Frame,
     frames,
     gfp::Gfp,
 };
-use spin::Once;
 
 /// Frames for translation tables. They are taken under the tables' lock, where nobody may wait.
 pub const TABLES: TableSource = TableSource {
@@ -46,14 +45,11 @@ pub fn allocate_movable() -> Option<Pfn> {
 /// The pages of movable areas, which compaction moves.
 struct Pages;
 
-static OWNER: Once<OwnerId> = Once::new();
+static PAGES: MovablePages = MovablePages::new();
 
 /// Lets compaction move the pages of movable areas. At boot.
 pub fn init() {
-    let id = frames::global().and_then(|frames| frames.register_owner(&Pages).ok());
-    if let Some(id) = id {
-        OWNER.call_once(|| id);
-    }
+    PAGES.register(&Pages);
 }
 
 impl MovableOwner for Pages {
@@ -74,17 +70,12 @@ impl MovableOwner for Pages {
 
 /// Lets compaction move `frame`, which is mapped at `page`, in an area that knows how to bear it.
 pub fn own(frame: Pfn, page: VirtAddr) {
-    if let Some((frames, &owner)) = frames::global().zip(OWNER.get()) {
-        frames.own(frame, Order::ZERO, owner, page.get() >> PAGE_SHIFT);
-    }
+    PAGES.own(frame, page.get() >> PAGE_SHIFT);
 }
 
 /// Has `frame` stay where it is, if `page` is still mapped to it.
 pub fn disown(frame: Pfn, page: VirtAddr) -> bool {
-    let owned = frames::global().zip(OWNER.get());
-    owned.is_none_or(|(frames, &owner)| {
-        frames.disown(frame, Order::ZERO, owner, page.get() >> PAGE_SHIFT)
-    })
+    PAGES.disown(frame, page.get() >> PAGE_SHIFT)
 }
 
 /// Bytes of the block whose first frame is at `block`.

@@ -1,7 +1,9 @@
 //! Compaction over owners that only take notes, in memory full of garbage.
 
 use super::*;
-use crate::mm::{arena::Arena, frame::Kind, pageblock, zone::ZoneLimits};
+use crate::mm::{
+    arena::Arena, frame::Kind, frames::tests::churn::churn_mixed, pageblock, zone::ZoneLimits,
+};
 use std::{collections::BTreeMap, ops::Range, sync::Mutex, vec::Vec};
 
 const FIRST: Pfn = Pfn::new(0x4_0000);
@@ -71,21 +73,6 @@ fn blocks_to_be_had(frames: &Frames<'_>, order: Order) -> u32 {
         frames.free(block, order).unwrap();
     }
     u32::try_from(blocks.len()).unwrap()
-}
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-    fn below(&mut self, limit: u64) -> u64 {
-        ((self.next() >> 32) * limit) >> 32
-    }
 }
 
 #[test]
@@ -232,19 +219,7 @@ fn compaction_recovers_large_blocks_after_churn_at_62_percent() {
     let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, 1 << 16)]);
     let id = frames.register_owner(&notes).unwrap();
     let mut zone = frames.zone_of(FIRST).unwrap().lock();
-    let mut random = Random(0xD1B5_4A32_D192_ED03);
-    let mut slots = std::vec![None; 32_768];
-    for _ in 0..1_050_000 {
-        let slot = usize::try_from(random.below(32_768)).unwrap();
-        if let Some((pfn, order)) = slots[slot].take() {
-            zone.free(pfn, order).unwrap();
-        } else {
-            let order = (random.next() >> 11).trailing_zeros().min(3);
-            let order = Order::new(u8::try_from(order).unwrap()).unwrap();
-            let block = zone.alloc(order, pageblock::MigrateType::Movable, 0);
-            slots[slot] = block.map(|pfn| (pfn, order));
-        }
-    }
+    let slots = churn_mixed(&mut zone, pageblock::MigrateType::Movable);
     drop(zone);
     for (key, slot) in (0..).zip(&slots) {
         if let Some((pfn, order)) = *slot {

@@ -468,5 +468,5 @@ fn a_split_block_is_freed_frame_by_frame() {
     }
 }
 
-mod churn;
+pub(in crate::mm) mod churn;
 mod types;

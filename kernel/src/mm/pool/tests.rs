@@ -8,10 +8,10 @@ use std::vec::Vec;
 
 /// A value that counts how many of its kind there are.
 #[derive(Debug)]
-struct Counted<'a>(&'a AtomicU32, u64);
+pub(in crate::mm) struct Counted<'a>(&'a AtomicU32, pub(in crate::mm) u64);
 
 impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicU32, number: u64) -> Self {
+    pub(in crate::mm) fn new(count: &'a AtomicU32, number: u64) -> Self {
         count.fetch_add(1, Relaxed);
         Self(count, number)
     }

@@ -30,11 +30,12 @@ fn blocks_to_be_had(buddy: &mut Buddy<'_>) -> u32 {
     u32::try_from(blocks.count()).unwrap()
 }
 
-#[test]
-fn large_blocks_survive_churn_at_62_percent() {
-    let mut arena = Arena::new(FIRST, FRAMES);
-    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, FRAMES)]);
-    let mut buddy = frames.zone_of(FIRST).unwrap().lock();
+/// Takes and gives back blocks of orders up to 3 for `migrate`, until 62 % of memory is in use; returns those
+/// that are out.
+pub(in crate::mm) fn churn_mixed(
+    buddy: &mut Buddy<'_>,
+    migrate: MigrateType,
+) -> Vec<Option<(Pfn, Order)>> {
     let mut random = Random(Random::SEED);
     let mut slots = std::vec![None; 32_768];
     for _ in 0..1_050_000 {
@@ -44,10 +45,19 @@ fn large_blocks_survive_churn_at_62_percent() {
         } else {
             let order = (random.next() >> 11).trailing_zeros().min(3);
             let order = Order::new(u8::try_from(order).unwrap()).unwrap();
-            let block = buddy.alloc(order, MigrateType::Unmovable, 0);
+            let block = buddy.alloc(order, migrate, 0);
             slots[slot] = block.map(|pfn| (pfn, order));
         }
     }
+    slots
+}
+
+#[test]
+fn large_blocks_survive_churn_at_62_percent() {
+    let mut arena = Arena::new(FIRST, FRAMES);
+    let frames = arena.frames(&ZoneLimits::FOUR_GIB, &[pfns(0, FRAMES)]);
+    let mut buddy = frames.zone_of(FIRST).unwrap().lock();
+    churn_mixed(&mut buddy, MigrateType::Unmovable);
     let ideal = buddy.free_frames() / 512;
     let had = blocks_to_be_had(&mut buddy);
     assert!(had >= 45, "{had} of {ideal}");

@@ -1,6 +1,7 @@
 //! Caches of values. They are the kernel's, so these tests share one, over memory that is never freed.
 
 use super::*;
+use crate::mm::pool::tests::Counted;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Gives the kernel's caches memory, once for all tests.
@@ -12,22 +13,6 @@ fn with_kernel_caches() {
         let frames = Box::leak(Box::new(arena.frames(&ZoneLimits::FOUR_GIB, &[span])));
         init(frames);
     });
-}
-
-/// A value that counts how many of its kind there are.
-struct Counted<'a>(&'a AtomicU32, u64);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicU32, number: u64) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(count, number)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
 }
 
 #[test]
