@@ -330,7 +330,7 @@ impl<'t> Frames<'t> {
 
     /// Makes one allocated block of `order` one of single frames, each to be freed on its own.
     ///
-    /// The zone is locked for one store a frame, and 290 instructions for each pageblock whose entries were
+    /// The zone is locked for one store a frame, and 270 instructions for each pageblock whose entries were
     /// never needed: not for blocks of the largest orders where time matters.
     ///
     /// # Errors
