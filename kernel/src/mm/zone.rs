@@ -244,12 +244,6 @@ impl<'t> Zone<'t> {
         }
     }
 
-    /// How many frames ordinary requests leave it, if others have some.
-    #[inline]
-    pub fn low_watermark(&self) -> u32 {
-        self.low.load(Relaxed)
-    }
-
     /// Takes a block for `migrate`, unless fewer than the watermark `low` would stay.
     #[inline]
     pub fn alloc_above_low(&self, order: Order, migrate: MigrateType) -> Option<Pfn> {
