@@ -7,7 +7,7 @@
 
 use super::{
     atomic::AtomicU32,
-    irq::{IrqMasked, LockMask},
+    irq::LockMask,
     order::{Class, Rank},
     ticket::{Ticket, Tickets},
 };
@@ -39,7 +39,7 @@ pub struct SpinLockGuard<'a, T: ?Sized> {
 
 /// The locked value, where interrupts are masked for longer than it lives; unlocks when dropped.
 #[derive(Debug)]
-pub struct Held<'a, T: ?Sized> {
+struct Held<'a, T: ?Sized> {
     lock: &'a SpinLock<T>,
     ticket: Ticket,
     /// Not `Send`: interrupts are masked on this core.
@@ -66,13 +66,6 @@ impl<T: ?Sized> SpinLock<T> {
             held: self.held(),
             _irq: irq,
         }
-    }
-
-    /// Takes the lock where interrupts are masked already, and stay so for as long as it is held: this
-    /// spares the masking.
-    #[inline]
-    pub fn lock_masked<'a>(&'a self, _masked: &'a IrqMasked) -> Held<'a, T> {
-        self.held()
     }
 
     /// With interrupts masked.
