@@ -26,6 +26,7 @@ pub mod run;
 pub mod setup;
 pub mod size;
 pub mod test;
+pub mod trace;
 pub mod unwind;
 pub mod workspace;
 

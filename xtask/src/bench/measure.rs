@@ -2,17 +2,17 @@
 
 use super::collect::{CollectError, Collector, Header};
 use super::goals;
-use super::memory;
 use super::peers;
 use super::provenance;
 use super::report::{Provenance, Report, Row, SCHEMA, Value};
-use super::trace::Loaded;
 use super::{Args, Images, TIMEOUT_SECONDS};
 use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::Image;
 use crate::log::Level;
 use crate::machine::{Board, MachineArgs, Size};
+use crate::trace::Loaded;
+use crate::trace::memory;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use wire::bench::Record;

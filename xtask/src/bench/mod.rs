@@ -14,16 +14,15 @@ pub mod goals;
 pub mod host;
 pub mod markdown;
 pub mod measure;
-pub mod memory;
 pub mod peers;
 pub mod provenance;
 pub mod replays;
 pub mod report;
-pub mod trace;
 
 use crate::console;
 use crate::image::{self, Image, Target};
 use crate::machine::MachineArgs;
+use crate::trace::{self, Loaded};
 use crate::{setup, workspace};
 use anyhow::{Context, Result, ensure};
 use collect::CollectError;
@@ -31,7 +30,6 @@ use format::Format;
 use goals::{Outcome, Reached};
 use report::Report;
 use std::path::{Path, PathBuf};
-use trace::Loaded;
 use wire::glob;
 
 /// Traces that ship with the project.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::bench::measure::sized;
-use crate::bench::memory::Footprint;
 use crate::machine::{Board, MachineArgs, Size};
+use crate::trace::memory::Footprint;
 
 fn trace_of(bytes: u32) -> Loaded {
     let mut footprint = Footprint::default();

@@ -6,12 +6,13 @@
 
 mod error;
 mod event;
+pub mod memory;
 
 pub use error::{ErrorKind, TraceError};
 
-use super::memory::Footprint;
 use event::TextEvent;
 use flate2::read::MultiGzDecoder;
+use memory::Footprint;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
