@@ -97,6 +97,51 @@ pub fn remote_frees(
     Ok(())
 }
 
+/// Allocates batches of `amount` on this core, each of which all others free at once while the next one
+/// is allocated. All are timed; `slots` and `others` hold a batch each.
+///
+/// # Errors
+///
+/// [`OutOfMemory`]; what was allocated until then is in the slots.
+pub fn storm(
+    timed: &mut Timed<'_>,
+    amount: u32,
+    (slots, others): (&mut [Slot; BATCH], &mut [Slot]),
+    costs: &mut Table<u32>,
+) -> Result<(), OutOfMemory> {
+    let (meter, ops, samples) = timed.parts();
+    let cores = kernel::machine().cpus as usize;
+    let (mut next, mut last) = (&mut slots[..], &mut others[..BATCH]);
+    for batch in 0..=BATCHES {
+        let arrived = AtomicUsize::new(0);
+        let mut filled = if batch < BATCHES { &mut *next } else { &mut [] };
+        let mut freed = last.chunks_mut(BATCH.div_ceil(cores - 1));
+        let mut costs = costs.chunks_exact_mut(COUNT.recorded as usize);
+        let mut jobs: [Contender<'_>; MAX_CPUS] = core::array::from_fn(|core| Contender {
+            meter,
+            ops,
+            part: if core == 0 {
+                Part::Fill(amount)
+            } else {
+                Part::Free
+            },
+            slots: match core {
+                0 => core::mem::take(&mut filled),
+                _ => freed.next().unwrap_or_default(),
+            },
+            costs: costs.next().unwrap_or_default(),
+            used: 0,
+            line: (&arrived, cores),
+            result: Ok(()),
+        });
+        let jobs = &mut jobs[..cores];
+        together(jobs);
+        jobs.iter().try_for_each(|job| job.tell(samples))?;
+        core::mem::swap(&mut next, &mut last);
+    }
+    Ok(())
+}
+
 struct Frees<'a, 'b> {
     timed: &'a mut Timed<'b>,
     slots: &'a mut [Slot],
@@ -128,8 +173,7 @@ pub fn contend(
     let mut jobs: [Contender<'_>; MAX_CPUS] = core::array::from_fn(|core| Contender {
         meter,
         ops,
-        contention,
-        random: random(core as u64),
+        part: Part::Toggle(contention, random(core as u64)),
         slots: slots.next().unwrap_or_default(),
         costs: costs.next().unwrap_or_default(),
         used: 0,
@@ -138,18 +182,7 @@ pub fn contend(
     });
     let jobs = &mut jobs[..cores];
     together(jobs);
-    for job in jobs {
-        for &cost in &job.costs[..job.used] {
-            let operation = if cost & IS_FREE == 0 {
-                Operation::Alloc
-            } else {
-                Operation::Free
-            };
-            samples[operation.index()].take(u64::from(cost & !IS_FREE), true);
-        }
-        job.result?;
-    }
-    Ok(())
+    jobs.iter().try_for_each(|job| job.tell(samples))
 }
 
 /// A table for the costs that [`contend`] sees.
@@ -161,12 +194,21 @@ pub fn costs() -> Result<Table<u32>, kernel::vm::vmalloc::VmallocError> {
     Table::new(kernel::machine().cpus * COUNT.recorded, 0)
 }
 
+/// What a core does where all work at once.
+enum Part {
+    /// Toggles its slots, and frees what is left.
+    Toggle(Contention, XorshiftStar),
+    /// Fills its slots with this amount each.
+    Fill(u32),
+    /// Frees what is in its slots.
+    Free,
+}
+
 /// One core's part where all work at once, and what it saw.
 struct Contender<'a> {
     meter: &'a Meter,
     ops: Ops<'a>,
-    contention: Contention,
-    random: XorshiftStar,
+    part: Part,
     slots: &'a mut [Slot],
     costs: &'a mut [u32],
     used: usize,
@@ -183,19 +225,38 @@ impl Job for Contender<'_> {
             wait::pause();
         }
         let slots = core::mem::take(&mut self.slots);
-        let mut random = self.random.clone();
-        self.result = match self.contention {
-            Contention::Objects => workload::toggle(self, &mut random, COUNT, slots),
-            Contention::Pages => {
-                let mut orders = Orders(random, LARGEST_ORDER);
-                workload::toggle(self, &mut orders, COUNT, slots)
+        match self.part {
+            Part::Toggle(contention, ref random) => {
+                let mut random = random.clone();
+                self.result = match contention {
+                    Contention::Objects => workload::toggle(self, &mut random, COUNT, slots),
+                    Contention::Pages => {
+                        let mut orders = Orders(random, LARGEST_ORDER);
+                        workload::toggle(self, &mut orders, COUNT, slots)
+                    }
+                };
+                workload::clear(self, slots);
             }
-        };
-        workload::clear(self, slots);
+            Part::Fill(amount) => self.result = workload::take_all(self, amount, slots),
+            Part::Free => workload::give_all(self, slots),
+        }
     }
 }
 
 impl Contender<'_> {
+    /// Makes samples of what it saw.
+    fn tell(&self, samples: &mut [Samples; Operation::ALL.len()]) -> Result<(), OutOfMemory> {
+        for &cost in &self.costs[..self.used] {
+            let operation = if cost & IS_FREE == 0 {
+                Operation::Alloc
+            } else {
+                Operation::Free
+            };
+            samples[operation.index()].take(u64::from(cost & !IS_FREE), true);
+        }
+        self.result
+    }
+
     /// Ends an operation; returns its result.
     fn take(&mut self, sample: Sample, mark: u32, recorded: bool) -> u64 {
         if recorded && let Some(cost) = self.costs.get_mut(self.used) {

@@ -5,6 +5,7 @@
 
 use crate::name::Name;
 use crate::workload::FreeOrder;
+use crate::workload::pathology::Pathology;
 use core::fmt;
 
 /// One operation of a family: which of its samples a row reports.
@@ -105,8 +106,14 @@ pub enum Work {
     RemoteFree(u32),
     /// Single page frames that another core frees.
     RemoteFreePages,
+    /// Objects that all other cores free at once.
+    RemoteStorm,
     /// All cores at once.
     Contended(Contention),
+    /// What drives allocators into what a mean hides.
+    Pathology(Pathology),
+    /// Large blocks asked for while single frames come and go.
+    OrderHunger,
     /// Fill 64 MiB.
     Used,
     /// Hold 1,024 objects.
@@ -137,6 +144,8 @@ pub enum Figure {
     Moved,
     /// Blocks of 2 MiB that became free.
     Cleared,
+    /// Requests that were granted.
+    Granted,
     /// Bytes that were asked for.
     Asked,
     /// Bytes that were held for them.
@@ -154,6 +163,7 @@ impl Figure {
             Self::Cost => ("cost", "instructions"),
             Self::Moved => ("moved", "frames"),
             Self::Cleared => ("cleared", "blocks of 2 MiB"),
+            Self::Granted => ("granted", "blocks of 4 MiB"),
             Self::Asked => ("asked", "bytes"),
             Self::Held => ("held", "bytes"),
             Self::Ratio => ("ratio", "per mille"),
@@ -177,6 +187,7 @@ impl Work {
         match self {
             Self::PagesChurn | Self::PagesChurnSingle => &[Figure::Recovered, Figure::Ideal],
             Self::Compact => &[Figure::Cost, Figure::Moved, Figure::Cleared],
+            Self::OrderHunger => &[Figure::Granted],
             Self::Used => &[Figure::Asked, Figure::Ratio],
             Self::Held1024 | Self::Held65536 => &[Figure::Asked, Figure::Held, Figure::Ratio],
             _ => &[],
@@ -255,6 +266,15 @@ impl Work {
             }
             Self::RemoteFreePages => {
                 "10 batches of 1,000 page frames, allocated on one core and freed on another."
+            }
+            Self::RemoteStorm => {
+                "10 batches of 1,000 objects of 64 bytes, allocated on one core and freed by all others \
+                 at once while it allocates the next."
+            }
+            Self::Pathology(pathology) => pathology.about(),
+            Self::OrderHunger => {
+                "Blocks of 4 MiB, asked for 625 times while 20,000 single frames are replaced at random \
+                 in 64 MiB of which 70 % are in use; and how often there was one."
             }
             Self::Contended(Contention::Objects) => {
                 "mixed/toggle on 256 slots of each core, all at once, yielding inside sections: what \
@@ -338,6 +358,9 @@ const REMOTE: [(&str, Work); 3] = [
     ("remote-free/pages-0", Work::RemoteFreePages),
 ];
 
+/// The front of the names of workloads that drive allocators into what a mean hides.
+const PATHOLOGY: &str = "pathology";
+
 /// What all cores do at once, in an image that yields inside sections.
 const CONTENDED: [(&str, Work); 2] = [
     ("contended/toggle", Work::Contended(Contention::Objects)),
@@ -379,6 +402,13 @@ pub fn families(cores: u32) -> impl Iterator<Item = Family> {
             .map(move |(size, bytes)| of(format_args!("{front}/{size}"), work(bytes)))
     };
     let remote = REMOTE.into_iter().filter(move |_| cores > 1);
+    let pathologies = Pathology::ALL.map(|each| (each.name(), Work::Pathology(each)));
+    let storm = (cores > 1).then_some(("remote-storm", Work::RemoteStorm));
+    let pathologies = pathologies
+        .into_iter()
+        .chain([("order-10-hunger", Work::OrderHunger)])
+        .chain(storm)
+        .map(move |(name, work)| of(format_args!("{PATHOLOGY}/{name}"), work));
     let fixed = FIXED.into_iter().chain(remote);
     let fixed = fixed.map(move |(name, work)| of(format_args!("{name}"), work));
     powers("kmalloc", 3..=13, Work::Kmalloc)
@@ -388,14 +418,23 @@ pub fn families(cores: u32) -> impl Iterator<Item = Family> {
         .chain(fixed)
         .chain(areas("vmalloc", Work::Vmalloc))
         .chain(areas("dma", Work::Dma))
+        .chain(pathologies)
 }
 
 /// The families of the allocator `peer` in the line-up. Only one that has its memory `in_arena` fills it.
 pub fn line_up(peer: &str, in_arena: bool) -> impl Iterator<Item = Family> {
-    LINE_UP
-        .into_iter()
-        .filter(move |(_, work)| in_arena || *work != Work::Used)
-        .map(move |(name, work)| Family::new(Name::new(format_args!("peer/{peer}/{name}")), work))
+    let fills_memory = |work| match work {
+        Work::Pathology(pathology) => pathology.fills_memory(),
+        _ => work == Work::Used,
+    };
+    let name = move |name: fmt::Arguments<'_>| Name::new(format_args!("peer/{peer}/{name}"));
+    let listed = LINE_UP.map(|(what, work)| Family::new(name(format_args!("{what}")), work));
+    let pathologies = Pathology::ALL.map(|each| {
+        let name = name(format_args!("{PATHOLOGY}/{}", each.name()));
+        Family::new(name, Work::Pathology(each))
+    });
+    let families = listed.into_iter().chain(pathologies);
+    families.filter(move |family| in_arena || !fills_memory(family.work))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::reserve::Reserve;
 use crate::samples::Samples;
 use crate::scratch::Scratch;
 use crate::subject::Timed;
-use crate::workload::{self, MIXED, MIXED_LINUX, OutOfMemory, Slot, fill, pages};
+use crate::workload::{self, MIXED, MIXED_LINUX, OutOfMemory, Slot, fill, pages, pathology};
 use core::fmt;
 use kernel::mm::addr::Order;
 use kernel::mm::frames;
@@ -115,6 +115,8 @@ impl Rows<'_> {
             Work::Vmalloc(_) => ops::VMALLOC,
             Work::Dma(_) => ops::dma(&mut user),
             Work::Used => ops::KMALLOC_QUIETLY,
+            Work::Pathology(each) if each.fills_memory() => ops::KMALLOC_QUIETLY,
+            Work::OrderHunger => ops::PAGES_QUIETLY,
             Work::CompactRequest => ops::PAGES_BY_COMPACTION,
             _ => ops::KMALLOC,
         };
@@ -127,6 +129,10 @@ impl Rows<'_> {
             Work::Used | Work::Compact | Work::CompactRequest => {
                 (fill::FREE_BLOCKS, fill::FREE_BLOCKS)
             }
+            Work::Pathology(each) if each.fills_memory() => {
+                (pathology::FREE_BLOCKS, pathology::FREE_BLOCKS)
+            }
+            Work::OrderHunger => (pathology::HUNGER_BLOCKS, pathology::HUNGER_BLOCKS),
             _ => return self.on(family, ops, scratch, table),
         };
         let reserve = Reserve::leaving(most);
@@ -193,8 +199,18 @@ impl Rows<'_> {
                 cores::remote_frees(timed, bytes, batch).map_err(WorkError::from)
             }
             Work::RemoteFreePages => cores::remote_frees(timed, 0, batch).map_err(WorkError::from),
+            Work::RemoteStorm => {
+                cores::costs()
+                    .map_err(WorkError::NoTable)
+                    .and_then(|mut costs| {
+                        let slots = (&mut *batch, &mut mixed[..]);
+                        Ok(cores::storm(timed, OBJECT_BYTES, slots, &mut costs)?)
+                    })
+            }
             Work::Contended(contention) => return self.contended(contention, ops, samples, table),
             Work::Compact | Work::CompactRequest => self.compacted(family, timed, mixed),
+            Work::Pathology(each) => each.run(timed, &mut random, table).map_err(WorkError::from),
+            Work::OrderHunger => self.hunger(family, timed, table),
             Work::Fragmented => self.fragmented(timed, mixed, table),
             Work::Used => self.used(family, timed, table),
             Work::Held1024 => self.held(family, timed, MIXED_LINUX, mixed),
@@ -301,6 +317,19 @@ impl Rows<'_> {
         self.reporter.figure(family, Figure::Held, held);
         let ratio = per_mille(held, asked);
         self.reporter.figure(family, Figure::Ratio, ratio);
+        Ok(())
+    }
+
+    fn hunger(
+        self,
+        family: &Family,
+        timed: &mut Timed<'_>,
+        table: &mut [Slot],
+    ) -> Result<(), WorkError> {
+        let mut churn = self.random(generator::CHURN_SEED);
+        let slots = &mut table[..pathology::HUNGER_SLOTS];
+        let granted = pathology::hunger(timed, &mut churn, slots)?;
+        self.reporter.figure(family, Figure::Granted, granted);
         Ok(())
     }
 

@@ -44,6 +44,11 @@ impl<'a> Timed<'a> {
         Timed::new(self.meter, ops, self.samples)
     }
 
+    /// Its meter, its operations and where their samples go, for what runs on several cores.
+    pub const fn parts(&mut self) -> (&'a Meter, Ops<'a>, &mut [Samples; Operation::ALL.len()]) {
+        (self.meter, self.ops, self.samples)
+    }
+
     fn take(&mut self, operation: Operation, sample: Sample, recorded: bool) -> u64 {
         self.samples[operation.index()].take(sample.cost, recorded);
         sample.result

@@ -6,6 +6,7 @@
 
 pub mod fill;
 pub mod pages;
+pub mod pathology;
 
 use crate::generator::{Draws, XorshiftStar};
 use core::fmt;

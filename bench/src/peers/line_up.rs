@@ -3,11 +3,11 @@
 use super::{ARENA_BYTES, ObjectAllocator, Visitor, check, visit};
 use crate::name::Name;
 use crate::ops::Ops;
-use crate::plan::{self, Family};
+use crate::plan::{self, Family, Work};
 use crate::report::Reporter;
 use crate::rows::Rows;
 use crate::scratch::Scratch;
-use crate::workload::{Slot, fill};
+use crate::workload::{Slot, fill, pathology};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 use kernel::vm::vmalloc::{self, VmallocError};
@@ -102,7 +102,7 @@ impl LineUp<'_> {
             let name = &*family.name;
             reporter.send(&Record::Begin { name });
             self.scratch.clear();
-            let mut fresh = Fresh::<A>::new(arena)?;
+            let mut fresh = Fresh::<A>::new(part(arena, family.work))?;
             let ops = ops(fresh.allocator());
             match rows.on(&family, ops, self.scratch, self.table) {
                 Ok(()) => {
@@ -112,6 +112,16 @@ impl LineUp<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What an allocator gets of `arena` for `work`: less where memory is to be full soon.
+fn part(arena: NonNull<[u8]>, work: Work) -> NonNull<[u8]> {
+    match work {
+        Work::Pathology(each) if each.fills_memory() => {
+            NonNull::slice_from_raw_parts(arena.cast(), pathology::ARENA_BYTES)
+        }
+        _ => arena,
     }
 }
 
