@@ -45,7 +45,7 @@ fn is_sound(name: &str, bytes: &[u8]) -> bool {
         kernel::println!("{name}: no sound trace");
         return false;
     };
-    let mut entries = match Table::new(trace.slots, Entry::Empty) {
+    let mut entries = match Table::new(trace.totals.slots, Entry::Empty) {
         Ok(entries) => entries,
         Err(error) => {
             kernel::println!("{name}: no room for its slots: {error}");

@@ -246,7 +246,7 @@ impl Session {
         }
         self.reporter.send(&Record::Begin { name: &family });
         scratch.clear();
-        let mut entries = match Table::new(trace.slots, replay::Entry::Empty) {
+        let mut entries = match Table::new(trace.totals.slots, replay::Entry::Empty) {
             Ok(entries) => entries,
             Err(error) => {
                 self.reporter

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::collections::BTreeMap;
+use wire::trace;
 
 /// What the model does wrong, from its fifth allocation on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,6 +134,7 @@ fn event(op: Op, slot: u32, size: u32, align_log2: u8) -> Event {
     Event {
         op,
         align_log2,
+        thread: 0,
         slot,
         size,
     }
@@ -158,8 +160,13 @@ fn events() -> Vec<Event> {
 }
 
 fn run(model: &mut Model, events: &[Event]) -> Result<Totals, ReplayError> {
-    let count = u32::try_from(events.len()).unwrap();
-    let mut bytes = Trace::header(count, 5, 0, 0).to_vec();
+    let totals = trace::Totals {
+        events: u32::try_from(events.len()).unwrap(),
+        slots: 5,
+        threads: 1,
+        ..trace::Totals::default()
+    };
+    let mut bytes = totals.header().to_vec();
     bytes.extend(events.iter().flat_map(|event| event.to_bytes()));
     let trace = Trace::parse(&bytes).unwrap();
     replay(model, &trace, &mut [Entry::Empty; 5])

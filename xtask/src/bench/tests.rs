@@ -3,16 +3,21 @@
 use super::*;
 use crate::bench::measure::sized;
 use crate::machine::{Board, MachineArgs, Size};
+use crate::trace::ledger::Shape;
 use crate::trace::memory::Footprint;
 
 fn trace_of(bytes: u32) -> Loaded {
     let mut footprint = Footprint::default();
-    footprint.alloc(bytes, 0);
-    footprint.set_table(1, 100);
+    let object = Shape::Object {
+        size: bytes,
+        align_log2: 0,
+    };
+    footprint.add(object);
     Loaded {
         name: "big".into(),
         bytes: Vec::new(),
         footprint,
+        threads: 1,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything that can be wrong with a text trace, said in one line.
 
-use super::{LINE_BYTES, event::ORDER_MAX};
+use super::event::ORDER_MAX;
+use super::read::LINE_BYTES;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -42,28 +43,37 @@ pub enum ErrorKind {
     /// An object of no bytes.
     SizeZero,
     /// An alignment that is no power of two.
-    Alignment(u64),
+    Alignment(u32),
     /// An order above 10.
-    Order(u64),
+    Order(u32),
     /// An id that is not the next new one.
     NotDense {
         /// The id there.
-        id: u64,
+        id: u32,
         /// The id that should be there.
-        next: u64,
+        next: u32,
     },
     /// An id that was allocated before.
-    AllocatedTwice(u64),
+    AllocatedTwice(u32),
     /// A free of what is free.
-    DoubleFree(u64),
+    DoubleFree(u32),
     /// A reallocation of what is free.
-    ReallocAfterFree(u64),
+    ReallocAfterFree(u32),
     /// An id that was never allocated.
-    UnknownId(u64),
+    UnknownId(u32),
     /// An object used as page frames.
-    NotPages(u64),
+    NotPages(u32),
     /// Page frames used as an object.
-    NotAnObject(u64),
+    NotAnObject(u32),
+    /// A thread that is neither the next new one nor one before that.
+    ThreadNotDense {
+        /// The thread there.
+        thread: u32,
+        /// The next new one.
+        next: u32,
+    },
+    /// More threads than this.
+    TooManyThreads(u32),
     /// More events than a record's 32-bit number counts.
     TooMany,
     /// No event at all.
@@ -87,7 +97,10 @@ impl fmt::Display for ErrorKind {
             Self::LineTooLong => write!(f, "a line of more than {LINE_BYTES} bytes"),
             Self::NotText => f.write_str("not UTF-8 text"),
             Self::UnknownEvent(word) => {
-                write!(f, "unknown event `{word}`: events are a, z, r, f, p and q")
+                write!(
+                    f,
+                    "unknown event `{word}`: events are a, z, r, f, p and q; t names a thread"
+                )
             }
             Self::Missing(field) => write!(f, "{field} is missing"),
             Self::Excess(word) => write!(f, "`{word}` is one word too many"),
@@ -109,6 +122,11 @@ impl fmt::Display for ErrorKind {
             Self::UnknownId(id) => write!(f, "ID {id} was never allocated"),
             Self::NotPages(id) => write!(f, "ID {id} is an object, not page frames: use f"),
             Self::NotAnObject(id) => write!(f, "ID {id} is page frames, not an object: use q"),
+            Self::ThreadNotDense { thread, next } => write!(
+                f,
+                "THREAD {thread} comes before {next}: threads count up from 0 without gaps"
+            ),
+            Self::TooManyThreads(most) => write!(f, "more than {most} threads"),
             Self::TooMany => f.write_str("more than 2^32 - 1 events"),
             Self::Empty => f.write_str("no event in it"),
         }

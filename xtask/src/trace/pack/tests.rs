@@ -2,16 +2,21 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::HashMap;
 use std::io::Write;
+use wire::trace::Trace;
 
 fn read(text: &[u8]) -> Result<Loaded, String> {
-    parse(text).map_err(|(line, kind)| {
+    let mut packer = Packer::default();
+    let ledger = read::events(text, |event, change| packer.take(event, change));
+    let ledger = ledger.map_err(|(line, kind)| {
         let file = "x.trace".into();
         TraceError { file, line, kind }.to_string()
-    })
+    })?;
+    Ok(packer.finish(String::new(), ledger.threads()))
 }
 
-fn events(text: &str) -> Vec<Event> {
+fn events(text: &str) -> Vec<trace::Event> {
     let loaded = read(text.as_bytes()).unwrap();
     Trace::parse(&loaded.bytes).unwrap().events().collect()
 }
@@ -21,11 +26,11 @@ fn every_malformed_line_is_named_by_file_line_and_reason() {
     for (text, expected) in [
         (
             "# ok\nx 0 1\n",
-            "x.trace:2: unknown event `x`: events are a, z, r, f, p and q",
+            "x.trace:2: unknown event `x`: events are a, z, r, f, p and q; t names a thread",
         ),
         (
             "alloc 0 1\n",
-            "x.trace:1: unknown event `alloc`: events are a, z, r, f, p and q",
+            "x.trace:1: unknown event `alloc`: events are a, z, r, f, p and q; t names a thread",
         ),
         ("a\n", "x.trace:1: ID is missing"),
         ("a 0\n", "x.trace:1: SIZE is missing"),
@@ -95,6 +100,13 @@ fn every_malformed_line_is_named_by_file_line_and_reason() {
             "p 0 1\nr 0 5\n",
             "x.trace:2: ID 0 is page frames, not an object: use q",
         ),
+        ("t\n", "x.trace:1: THREAD is missing"),
+        ("t 0 1\n", "x.trace:1: `1` is one word too many"),
+        (
+            "t 1\nt 3\n",
+            "x.trace:2: THREAD 3 comes before 2: threads count up from 0 without gaps",
+        ),
+        ("t 1\n", "x.trace: no event in it"),
         ("# only: headers\n\n", "x.trace: no event in it"),
     ] {
         assert_eq!(read(text.as_bytes()).unwrap_err(), expected, "{text:?}");
@@ -115,16 +127,20 @@ fn slots_are_used_again_and_peaks_are_counted() {
     let text = "# a: b\na 0 100 64\nz 1 50\nf 0\np 2 3\nr 1 70\nq 2\na 3 5\n";
     let loaded = read(text.as_bytes()).unwrap();
     let trace = Trace::parse(&loaded.bytes).unwrap();
-    assert_eq!(
-        (trace.slots, trace.peak_bytes, trace.peak_frames),
-        (2, 150, 8)
-    );
-    assert_eq!(trace.len(), 7);
+    let totals = Totals {
+        events: 7,
+        slots: 2,
+        peak_bytes: 150,
+        peak_frames: 8,
+        threads: 1,
+    };
+    assert_eq!(trace.totals, totals);
     let slots: Vec<u32> = trace.events().map(|event| event.slot).collect();
     assert_eq!(slots, [0, 1, 0, 0, 1, 0, 0]);
-    let first = Event {
+    let first = trace::Event {
         op: Op::Alloc,
         align_log2: 6,
+        thread: 0,
         slot: 0,
         size: 100,
     };
@@ -170,6 +186,19 @@ fn the_shipped_traces_are_sound() {
         assert_eq!(loaded.name, name);
         assert_eq!(Trace::parse(&loaded.bytes).unwrap().len(), events);
     }
+}
+
+#[test]
+fn a_line_names_the_thread_of_all_events_behind_it() {
+    let text = "a 0 8\nt 1\na 1 8\nf 0\nt 0\nf 1\nt 2\nt 1\na 2 8\n";
+    let threads: Vec<u16> = events(text).iter().map(|event| event.thread).collect();
+    assert_eq!(threads, [0, 1, 1, 0, 1]);
+    assert_eq!(read(text.as_bytes()).unwrap().threads, 3);
+    let many: String = (0..=65_536).map(|thread| format!("t {thread}\n")).collect();
+    assert_eq!(
+        read(many.as_bytes()).unwrap_err(),
+        "x.trace:65537: more than 65536 threads"
+    );
 }
 
 /// What a random trace does next, chosen among what is live.
@@ -258,7 +287,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_whatever_makes_the_parser_panic(text in "([azrfpqx#] ?[0-9]{0,3} ?[0-9]{0,6}\n){0,20}") {
+    fn no_text_whatever_makes_the_parser_panic(text in "([azrfpqtx#] ?[0-9]{0,3} ?[0-9]{0,6}\n){0,20}") {
         let _ = read(text.as_bytes());
     }
 }
