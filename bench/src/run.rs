@@ -7,6 +7,7 @@ use crate::peers::line_up;
 use crate::plan::{self, Family, Operation};
 use crate::report::Reporter;
 use crate::rows::{Rows, WorkError};
+use crate::samples::Observed;
 use crate::scratch::Scratch;
 use crate::self_check;
 use crate::table::Table;
@@ -207,7 +208,7 @@ impl Session {
             let name = Name::new(format_args!("boot/{phase}"));
             if self.reporter.wants(&name) {
                 samples.clear();
-                samples.take(cost, true);
+                samples.take(Observed::cost(cost), true);
                 self.reporter.row(&name, samples);
             }
         };

@@ -10,11 +10,12 @@ use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::Image;
 use crate::log::Level;
-use crate::machine::{Board, MachineArgs, Size};
+use crate::machine::{self, Attachments, Board, MachineArgs, Size};
 use crate::trace::Loaded;
 use crate::trace::memory;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
 use wire::bench::Record;
 use wire::glob;
 
@@ -50,7 +51,7 @@ struct Session<'a> {
 /// If a trace fits no machine, a boot does not count, or nothing was measured.
 pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result<Report> {
     let progress = ProgressBar::new(0).with_style(style());
-    let (mut rows, mut values, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
+    let mut report = Report::default();
     let mut totals = Vec::new();
     let mut header = None::<Header>;
     for session in sessions(args, images, traces)? {
@@ -66,29 +67,30 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
                 .rows
                 .retain(|row| glob::selects(&args.filter, &row.name));
         }
-        rows.extend(collector.rows);
-        values.extend(collector.values);
-        excluded.extend(collector.excluded);
+        report.rows.extend(collector.rows);
+        report.values.extend(collector.values);
+        report.excluded.extend(collector.excluded);
+        report.timelines.extend(collector.timelines);
+        report.maps.extend(collector.maps);
     }
     progress.finish_and_clear();
-    values.extend(growth(&totals).filter(|value| glob::selects(&args.filter, &value.name)));
+    let growth = growth(&totals).filter(|value| glob::selects(&args.filter, &value.name));
+    report.values.extend(growth);
     ensure!(
-        !(rows.is_empty() && values.is_empty() && excluded.is_empty()),
+        !(report.rows.is_empty() && report.values.is_empty() && report.excluded.is_empty()),
         "no row is called `{}`; --list shows them",
         args.filter
     );
     let header = header.context("no image was booted")?;
-    let overhead = header.overhead;
     let mut report = Report {
         schema: SCHEMA,
-        unit: "instructions",
+        unit: "instructions".to_owned(),
+        overhead: header.overhead,
+        empty: header.empty,
+        nops: header.nops,
         provenance: provenance(args, header)?,
-        overhead,
         peers: peers::of(&peers::features(&args.peers)?)?,
-        rows,
-        values,
-        excluded,
-        goals: Vec::new(),
+        ..report
     };
     report.goals = goals::of(&report, &args.filter)?;
     if !args.check {
@@ -191,9 +193,29 @@ fn provenance(args: &Args, header: Header) -> Result<Provenance> {
         seed: args.seed,
         rustc: provenance::rustc()?,
         core: provenance::core_checksum()?,
+        flags: provenance::flags()?,
         qemu: provenance::qemu()?,
+        qemu_command: qemu_command(machine)?,
         commit: provenance::commit(),
     })
+}
+
+/// QEMU's command line for `machine`; what stands for the image is the same everywhere.
+fn qemu_command(machine: &MachineArgs) -> Result<String> {
+    let arguments = machine.qemu_arguments(&Attachments {
+        flat: Path::new("IMAGE"),
+        disk: None,
+        icount: true,
+    })?;
+    let words = arguments.iter().map(|word| word.to_string_lossy());
+    let program = Path::new(&machine::qemu_program()).file_name().map_or_else(
+        || "qemu-system-aarch64".into(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    Ok(std::iter::once(program.into())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" "))
 }
 
 /// The machine for a boot with `traces` behind an image of `image_bytes`: as asked for, and larger if

@@ -12,6 +12,7 @@ pub mod exact;
 pub mod format;
 pub mod goals;
 pub mod host;
+pub mod json;
 pub mod markdown;
 pub mod measure;
 pub mod peers;

@@ -3,7 +3,7 @@
 use super::report::{Report, Row};
 use crate::workspace;
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
 
 /// The crates, by the names that `--peers` takes; each has a feature `peer-NAME` in `bench`.
@@ -26,7 +26,7 @@ const FRONT: &str = "peer/";
 pub const OURS: &str = "tessera";
 
 /// A crate that was measured beside ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// The crate.
     pub name: String,
