@@ -74,7 +74,10 @@ impl Debugger {
         );
         self.expect_ok(&format!("z0,{address:x},4"))?;
         let at = self.register(PROGRAM_COUNTER)?;
-        ensure!(at == address, "the machine stopped at {at:#x}, not {address:#x}");
+        ensure!(
+            at == address,
+            "the machine stopped at {at:#x}, not {address:#x}"
+        );
         Ok(())
     }
 
@@ -99,7 +102,10 @@ impl Debugger {
         let mut addresses = vec![self.register(PROGRAM_COUNTER)?];
         loop {
             let stopped = self.ask("s")?;
-            ensure!(stopped.starts_with('T') || stopped.starts_with('S'), "the machine ended ({stopped})");
+            ensure!(
+                stopped.starts_with('T') || stopped.starts_with('S'),
+                "the machine ended ({stopped})"
+            );
             let at = self.register(PROGRAM_COUNTER)?;
             if at == back && self.register(STACK_POINTER)? == stack {
                 return Ok(addresses);
@@ -107,6 +113,12 @@ impl Debugger {
             ensure!(addresses.len() < most, "more than {most} instructions");
             addresses.push(at);
         }
+    }
+
+    /// Ends the machine.
+    pub fn kill(mut self) {
+        // Nothing answers, and a connection that is gone means that the machine is, too.
+        let _ = self.answers.get_mut().write_all(b"$k#6b");
     }
 
     /// Lets the machine run on its own.
@@ -123,8 +135,11 @@ impl Debugger {
         let bytes = answer.as_bytes().chunks_exact(2).take(8);
         let mut value = 0;
         for (index, digits) in bytes.enumerate() {
-            let byte = std::str::from_utf8(digits).ok().and_then(|two| u64::from_str_radix(two, 16).ok());
-            value |= byte.with_context(|| format!("register {number} is `{answer}`"))? << (8 * index);
+            let byte = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|two| u64::from_str_radix(two, 16).ok());
+            value |=
+                byte.with_context(|| format!("register {number} is `{answer}`"))? << (8 * index);
         }
         Ok(value)
     }
@@ -140,7 +155,9 @@ impl Debugger {
         let sum = checksum(command.as_bytes());
         let packet = format!("${command}#{sum:02x}");
         self.answers.get_mut().write_all(packet.as_bytes())?;
-        let answer = self.packet().with_context(|| format!("no answer to `{command}`"))?;
+        let answer = self
+            .packet()
+            .with_context(|| format!("no answer to `{command}`"))?;
         self.answers.get_mut().write_all(b"+")?;
         Ok(answer)
     }
@@ -184,13 +201,19 @@ mod tests {
         let thread = std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             let answers_of = BufReader::new(stream);
-            let mut connection = Debugger { answers: answers_of };
+            let mut connection = Debugger {
+                answers: answers_of,
+            };
             let mut asked = Vec::new();
             for answer in answers {
                 asked.push(connection.packet().unwrap());
                 let sum = checksum(answer.as_bytes());
                 let packet = format!("+${answer}#{sum:02x}");
-                connection.answers.get_mut().write_all(packet.as_bytes()).unwrap();
+                connection
+                    .answers
+                    .get_mut()
+                    .write_all(packet.as_bytes())
+                    .unwrap();
             }
             asked
         });
@@ -201,10 +224,17 @@ mod tests {
     fn a_function_is_followed_until_it_returns() {
         // lr 0x1000, sp 0x80; 0x10, 0x14, then the return address with another stack, then with its own.
         let (port, stub) = stub(&[
-            "0010000000000000", "8000000000000000", "1000000000000000",
-            "T05", "1400000000000000",
-            "T05", "0010000000000000", "7000000000000000",
-            "T05", "0010000000000000", "8000000000000000",
+            "0010000000000000",
+            "8000000000000000",
+            "1000000000000000",
+            "T05",
+            "1400000000000000",
+            "T05",
+            "0010000000000000",
+            "7000000000000000",
+            "T05",
+            "0010000000000000",
+            "8000000000000000",
         ]);
         let mut debugger = Debugger::connect(port).unwrap();
         assert_eq!(debugger.follow(10).unwrap(), [0x10, 0x14, 0x1000]);
@@ -216,6 +246,9 @@ mod tests {
     fn a_machine_that_ends_is_no_stop() {
         let (port, _stub) = stub(&["OK", "W00"]);
         let error = Debugger::connect(port).unwrap().run_to(0x40).unwrap_err();
-        assert!(error.to_string().contains("ended before it came to 0x40"), "{error}");
+        assert!(
+            error.to_string().contains("ended before it came to 0x40"),
+            "{error}"
+        );
     }
 }

@@ -134,9 +134,6 @@ mod tests {
             "{frame:?}"
         );
         let location = frame.location.as_ref().unwrap();
-        assert!(
-            location.starts_with("xtask/src/symbols.rs:"),
-            "{location}"
-        );
+        assert!(location.starts_with("xtask/src/symbols.rs:"), "{location}");
     }
 }

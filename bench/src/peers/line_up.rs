@@ -113,7 +113,7 @@ impl LineUp<'_> {
         for family in families::<A>().filter(|family| reporter.wants_family(family)) {
             let name = &*family.name;
             reporter.send(&Record::Begin { name });
-            self.scratch.clear();
+            self.scratch.begin(name);
             let mut fresh = Fresh::<A>::new(part(arena, family.work))?;
             let ops = ops(fresh.allocator());
             match rows.on(&family, ops, self.scratch, self.table) {

@@ -55,7 +55,7 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
     let mut totals = Vec::new();
     let mut header = None::<Header>;
     for session in sessions(args, images, traces)? {
-        let mut collector = boot(args.seed, &session, &progress)?;
+        let mut collector = boot(args.seed, &session, ("", Some("")), &progress)?;
         let found = collector.check()?;
         if let Some(first) = &header {
             ensure!(first == found, "two boots differ: {first:?}, {found:?}");
@@ -98,6 +98,27 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
         report.goals.retain(|goal| goal.found.is_some());
     }
     Ok(report)
+}
+
+/// Boots again what measured the row that is the filter, so that it halts for a debugger before the
+/// operation numbered `at`. `gdb` is what the user's is told, if the user has one.
+///
+/// # Errors
+///
+/// As [`measure`].
+pub(super) fn watch(
+    args: &Args,
+    images: &Images,
+    traces: &[Loaded],
+    at: u64,
+    gdb: Option<&str>,
+) -> Result<()> {
+    let more = format!(" watch={} at={at}", args.filter);
+    for session in sessions(args, images, traces)? {
+        let hidden = ProgressBar::hidden();
+        boot(args.seed, &session, (&more, gdb), &hidden)?.check()?;
+    }
+    Ok(())
 }
 
 /// Whether `filter` may select rows whose names begin with the word `front`.
@@ -258,8 +279,14 @@ pub(super) fn sized(
     Ok(machine)
 }
 
-/// Boots once and gathers the records.
-fn boot(seed: u64, session: &Session<'_>, progress: &ProgressBar) -> Result<Collector> {
+/// Boots once and gathers the records; `more` is added to the command line, and `gdb` to how the user is
+/// told to debug.
+fn boot(
+    seed: u64,
+    session: &Session<'_>,
+    (more, gdb): (&str, Option<&str>),
+    progress: &ProgressBar,
+) -> Result<Collector> {
     let Session {
         image,
         command,
@@ -279,11 +306,12 @@ fn boot(seed: u64, session: &Session<'_>, progress: &ProgressBar) -> Result<Coll
     let boot = Boot {
         image,
         machine,
-        command_line: format!("cmd={command} seed={seed:#018x} unit=instructions"),
+        command_line: format!("cmd={command} seed={seed:#018x} unit=instructions{more}"),
         files,
         icount: true,
         disk: None,
         quiet: false,
+        gdb,
     };
     let (mut collector, mut printer) = (Collector::default(), Printer::stderr());
     let outcome = guest::boot(&boot, &mut |event| match event {
@@ -316,7 +344,7 @@ pub(super) fn plan(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Vec<
         machine: sized(&args.machine, bytes, traces)?,
         is_sized: false,
     };
-    Ok(boot(args.seed, &session, &ProgressBar::hidden())?.plan)
+    Ok(boot(args.seed, &session, ("", Some("")), &ProgressBar::hidden())?.plan)
 }
 
 /// Logs of an ordinary boot would drown a report; what warns, and what is asked for, is shown.
