@@ -158,6 +158,37 @@ pub struct Executable {
 ///
 /// If it fails; Cargo has said why on standard error.
 pub fn executables(command: &mut Command) -> Result<Vec<Executable>> {
+    Ok(messages(command)?.lines().filter_map(executable).collect())
+}
+
+/// Runs a Cargo build as [`executables`] does; returns the dynamic library that it made.
+///
+/// # Errors
+///
+/// If it fails, Cargo having said why, or made none.
+pub fn library(command: &mut Command) -> Result<PathBuf> {
+    let files = |message: &str| -> Option<Vec<PathBuf>> {
+        let message: serde_json::Value = serde_json::from_str(message).ok()?;
+        let files = message.get("filenames")?.as_array()?.iter();
+        Some(
+            files
+                .filter_map(|file| Some(file.as_str()?.into()))
+                .collect(),
+        )
+    };
+    let suffix = Some(std::ffi::OsStr::new(std::env::consts::DLL_EXTENSION));
+    messages(command)?
+        .lines()
+        .filter_map(files)
+        .next_back()
+        .into_iter()
+        .flatten()
+        .find(|file: &PathBuf| file.extension() == suffix)
+        .with_context(|| format!("no dynamic library was made: {}", process::line(command)))
+}
+
+/// Runs a Cargo build to its end; returns its messages.
+fn messages(command: &mut Command) -> Result<String> {
     let child = process::Child::spawn(command)?;
     let messages = child
         .stdout()
@@ -166,7 +197,7 @@ pub fn executables(command: &mut Command) -> Result<Vec<Executable>> {
     if !child.wait()?.success() {
         bail!("the build failed: {}", process::line(command));
     }
-    Ok(messages.lines().filter_map(executable).collect())
+    Ok(messages)
 }
 
 /// The executable that one of Cargo's JSON messages tells of.

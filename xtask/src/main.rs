@@ -12,7 +12,6 @@ pub mod backtrace;
 pub mod bench;
 pub mod check;
 pub mod console;
-pub mod debugger;
 pub mod demux;
 pub mod device_tree;
 pub mod disk;
@@ -26,7 +25,6 @@ pub mod report;
 pub mod run;
 pub mod setup;
 pub mod size;
-pub mod symbols;
 pub mod test;
 pub mod trace;
 pub mod unwind;
@@ -61,6 +59,8 @@ enum Command {
     Run(run::Args),
     /// Count what every allocation costs, and replay recorded traces
     Bench(bench::Args),
+    /// Record, import and look at allocation traces
+    Trace(trace::Args),
     /// Run the tests: on the host, on the sources, and inside machines
     Test(test::Args),
     /// Check the sources for what the compiler does not watch over
@@ -80,6 +80,7 @@ fn main() -> ExitCode {
     let result = process::end_children_on_signals().and_then(|()| match cli.command {
         Command::Run(args) => run::command(&args),
         Command::Bench(args) => bench::command(&args),
+        Command::Trace(args) => trace::command(&args),
         Command::Test(args) => test::command(&args),
         Command::Check => check::command(),
         Command::Doctor => setup::doctor(),
@@ -109,7 +110,9 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         command.clone().debug_assert();
-        for sub in command.get_subcommands() {
+        let mut all: Vec<&clap::Command> = command.get_subcommands().collect();
+        while let Some(sub) = all.pop() {
+            all.extend(sub.get_subcommands().filter(|sub| sub.get_name() != "help"));
             assert!(sub.get_about().is_some(), "{}", sub.get_name());
             for argument in sub.get_arguments() {
                 assert!(

@@ -124,7 +124,6 @@ pub fn boot(
             icount: false,
             disk: disk.as_deref(),
             quiet,
-            gdb: Some(""),
         },
         on_event,
     )?;

@@ -3,21 +3,16 @@
 use super::report::{Report, Row};
 use crate::workspace;
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt::{self, Write};
 
 /// The crates, by the names that `--peers` takes; each has a feature `peer-NAME` in `bench`.
-const CRATES: [(&str, &str); 11] = [
+const CRATES: [(&str, &str); 6] = [
     ("ax-allocator", "ax-allocator"),
-    ("buddy-alloc", "buddy-alloc"),
-    ("buddy-slab-allocator", "buddy-slab-allocator"),
     ("buddy-system-allocator", "buddy_system_allocator"),
-    ("dlmalloc", "dlmalloc"),
     ("embedded-alloc", "embedded-alloc"),
-    ("good-memory-allocator", "good_memory_allocator"),
     ("linked-list-allocator", "linked_list_allocator"),
     ("rlsf", "rlsf"),
-    ("slab-allocator-rs", "slab_allocator_rs"),
     ("talc", "talc"),
 ];
 /// What stands for all of them.
@@ -31,7 +26,7 @@ const FRONT: &str = "peer/";
 pub const OURS: &str = "tessera";
 
 /// A crate that was measured beside ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Peer {
     /// The crate.
     pub name: String,

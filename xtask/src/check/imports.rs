@@ -12,6 +12,10 @@ const NEVER: &[(&str, &[&str])] = &[
     ("platform", &["kernel", "bench", "xtask", "wire"]),
     ("kernel", &["bench", "xtask"]),
     ("bench", &["xtask"]),
+    (
+        "bench/recorder",
+        &["kernel", "platform", "bench", "xtask", "wire"],
+    ),
     ("xtask", &["kernel", "platform", "bench"]),
 ];
 

@@ -63,6 +63,8 @@ pub struct Ledger {
     /// The largest thread seen.
     last_thread: u32,
     events: u32,
+    live_bytes: u64,
+    peak_bytes: u64,
 }
 
 impl Ledger {
@@ -73,7 +75,20 @@ impl Ledger {
     /// Why the state of its id forbids it.
     pub fn take(&mut self, event: &Event) -> Result<Change, ErrorKind> {
         self.events = self.events.checked_add(1).ok_or(ErrorKind::TooMany)?;
-        match event.action {
+        let change = self.change(event.action)?;
+        match change {
+            Change::Made(shape) => self.live_bytes += shape.bytes(),
+            Change::Resized { from, to } => {
+                self.live_bytes = self.live_bytes - from.bytes() + to.bytes();
+            }
+            Change::Freed(shape) => self.live_bytes -= shape.bytes(),
+        }
+        self.peak_bytes = self.peak_bytes.max(self.live_bytes);
+        Ok(change)
+    }
+
+    fn change(&mut self, action: Action) -> Result<Change, ErrorKind> {
+        match action {
             Action::Alloc {
                 id,
                 size,
@@ -91,7 +106,7 @@ impl Ledger {
             },
             Action::Free { id } | Action::FreePages { id } => {
                 let shape = self.find(id, ErrorKind::DoubleFree)?;
-                match (event.action, shape) {
+                match (action, shape) {
                     (Action::Free { .. }, Shape::Pages { .. }) => Err(ErrorKind::NotAnObject(id)),
                     (Action::FreePages { .. }, Shape::Object { .. }) => {
                         Err(ErrorKind::NotPages(id))
@@ -127,6 +142,16 @@ impl Ledger {
     /// Events so far.
     pub const fn events(&self) -> u32 {
         self.events
+    }
+
+    /// Bytes that are live now, page frames included.
+    pub const fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// The most that ever were.
+    pub const fn peak_bytes(&self) -> u64 {
+        self.peak_bytes
     }
 
     /// Ids so far.

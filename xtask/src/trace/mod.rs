@@ -1,10 +1,15 @@
-//! Recorded allocation sequences: the text format (`bench/traces/README.md`), read, checked and written.
+//! `cargo xtask trace`: records, imports and looks at allocation sequences.
+//!
+//! The text format is `bench/traces/README.md`'s. What reads it believes nothing unchecked, and what
+//! writes it checks itself by the same rules:
 //!
 //! ```text
-//!   a line ── event ──> Event ── ledger ──> Change, or what is wrong
-//!                         │                    │
-//!   read: line by line, plain or gzip, and hands both to whoever asked:
-//!                         pack    what an image replays
+//!   read   a line ── event ──> Event ── ledger ──> Change, or what is wrong
+//!   write  Event ── ledger ──> a line
+//!
+//!   record ── recording ──┐
+//!   import ── kmem ───────┼──> write          read ──> pack: what an image replays
+//!   cut, synth ───────────┘                        ──> stat, cut, synth
 //! ```
 
 pub mod error;
@@ -13,6 +18,35 @@ pub mod ledger;
 pub mod memory;
 pub mod pack;
 pub mod read;
+pub mod record;
+pub mod recording;
+pub mod write;
 
 pub use error::{ErrorKind, TraceError};
 pub use pack::{Loaded, load};
+
+use anyhow::Result;
+
+/// What to do with traces.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Record the malloc calls of a Linux program
+    Record(record::Args),
+}
+
+/// Does what was asked; returns the exit status.
+///
+/// # Errors
+///
+/// If a file is malformed, cannot be read or cannot be written.
+pub fn command(args: &Args) -> Result<u8> {
+    match &args.command {
+        Command::Record(args) => record::command(args),
+    }
+}

@@ -1,8 +1,7 @@
 //! The protocol, played against machines that are made up.
 
 use super::*;
-use crate::backtrace::Backtrace;
-use crate::symbols::Frame;
+use crate::backtrace::{Backtrace, Frame};
 
 /// What a made-up machine says, and how it ends.
 struct Script {
