@@ -16,7 +16,7 @@ use crate::generator::{Orders, XorshiftStar};
 use crate::meter::{Meter, Sample};
 use crate::ops::Ops;
 use crate::plan::{Contention, Operation};
-use crate::samples::Samples;
+use crate::samples::{Observed, Samples};
 use crate::subject::Timed;
 use crate::table::Table;
 use crate::workload::{self, BATCH, Count, OutOfMemory, Slot, Subject};
@@ -39,8 +39,12 @@ const COUNT: Count = Count {
 };
 /// Largest order of the blocks of page frames.
 const LARGEST_ORDER: u32 = 3;
-/// Which of a core's costs are those of frees.
-const IS_FREE: u32 = 1 << 31;
+/// What one operation of a core gave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    observed: Observed,
+    is_free: bool,
+}
 
 /// What a core can be given.
 pub(crate) trait Job: Send {
@@ -107,7 +111,7 @@ pub fn storm(
     timed: &mut Timed<'_>,
     amount: u32,
     (slots, others): (&mut [Slot; BATCH], &mut [Slot]),
-    costs: &mut Table<u32>,
+    costs: &mut Table<Cost>,
 ) -> Result<(), OutOfMemory> {
     let (meter, ops, samples) = timed.parts();
     let cores = kernel::machine().cpus as usize;
@@ -164,7 +168,7 @@ pub fn contend(
     contention: Contention,
     random: impl Fn(u64) -> XorshiftStar,
     samples: &mut [Samples; Operation::ALL.len()],
-    (slots, costs): (&mut [Slot], &mut Table<u32>),
+    (slots, costs): (&mut [Slot], &mut Table<Cost>),
 ) -> Result<(), OutOfMemory> {
     let cores = kernel::machine().cpus as usize;
     let mut slots = slots.chunks_exact_mut(SLOTS);
@@ -190,8 +194,8 @@ pub fn contend(
 /// # Errors
 ///
 /// There is no memory for it.
-pub fn costs() -> Result<Table<u32>, kernel::vm::vmalloc::VmallocError> {
-    Table::new(kernel::machine().cpus * COUNT.recorded, 0)
+pub fn costs() -> Result<Table<Cost>, kernel::vm::vmalloc::VmallocError> {
+    Table::new(kernel::machine().cpus * COUNT.recorded, Cost::default())
 }
 
 /// What a core does where all work at once.
@@ -210,7 +214,7 @@ struct Contender<'a> {
     ops: Ops<'a>,
     part: Part,
     slots: &'a mut [Slot],
-    costs: &'a mut [u32],
+    costs: &'a mut [Cost],
     used: usize,
     /// How many cores are ready, and how many there are.
     line: (&'a AtomicUsize, usize),
@@ -246,21 +250,26 @@ impl Job for Contender<'_> {
 impl Contender<'_> {
     /// Makes samples of what it saw.
     fn tell(&self, samples: &mut [Samples; Operation::ALL.len()]) -> Result<(), OutOfMemory> {
-        for &cost in &self.costs[..self.used] {
-            let operation = if cost & IS_FREE == 0 {
-                Operation::Alloc
-            } else {
+        for cost in &self.costs[..self.used] {
+            let operation = if cost.is_free {
                 Operation::Free
+            } else {
+                Operation::Alloc
             };
-            samples[operation.index()].take(u64::from(cost & !IS_FREE), true);
+            samples[operation.index()].take(cost.observed, true);
         }
         self.result
     }
 
     /// Ends an operation; returns its result.
-    fn take(&mut self, sample: Sample, mark: u32, recorded: bool) -> u64 {
+    fn take(&mut self, sample: Sample, amount: u32, is_free: bool, recorded: bool) -> u64 {
         if recorded && let Some(cost) = self.costs.get_mut(self.used) {
-            *cost = u32::try_from(sample.cost).unwrap_or(u32::MAX) & !IS_FREE | mark;
+            let observed = Observed {
+                cost: sample.cost,
+                amount: amount.into(),
+                path: sample.path,
+            };
+            *cost = Cost { observed, is_free };
             self.used += 1;
         }
         // The others' turn, or one core would do everything before the next one began.
@@ -272,12 +281,12 @@ impl Contender<'_> {
 impl Subject for Contender<'_> {
     fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
         let sample = self.ops.alloc(self.meter, amount);
-        let block = self.take(sample, 0, recorded);
+        let block = self.take(sample, amount, false, recorded);
         (block != 0).then_some(block)
     }
 
     fn free(&mut self, block: u64, amount: u32, recorded: bool) {
         let sample = self.ops.free(self.meter, block, amount);
-        self.take(sample, IS_FREE, recorded);
+        self.take(sample, amount, true, recorded);
     }
 }

@@ -14,11 +14,11 @@
     reason = "reads and writes the objects of a trace by address"
 )]
 
-use crate::meter::{Callee, Meter, Op, VoidOp};
+use crate::meter::{self, Callee, Meter, Op, VoidOp};
 use crate::ops;
 use crate::plan::Operation;
 use crate::replay::{Heap, Request};
-use crate::samples::Samples;
+use crate::samples::{Observed, Samples};
 use core::ptr;
 use kernel::mm::addr::{LinearMap, Order, PAGE_BYTES, PAGE_SHIFT, VirtAddr};
 use kernel::mm::frames;
@@ -93,18 +93,24 @@ impl<'a> KernelHeap<'a> {
         Self(None)
     }
 
-    /// Does `op`, timed with interrupts masked where it may be called so; returns its result.
+    /// Does `op` to `amount`, timed with interrupts masked where it may be called so; returns its
+    /// result.
     fn perform(
         &mut self,
         operation: Operation,
         masked: bool,
         op: impl Callee,
+        amount: u64,
         arguments: [u64; 4],
     ) -> u64 {
         let Some(Timing { meter, samples }) = &mut self.0 else {
             // SAFETY: replay passes live objects only, as they were asked for (its invariant 1).
             return unsafe { op.call(arguments) };
         };
+        let samples = &mut samples[operation.index()];
+        if samples.is_watched() {
+            meter::watched(op);
+        }
         let sample = if masked {
             // SAFETY: as above.
             unsafe { meter.masked(op, arguments) }
@@ -112,7 +118,12 @@ impl<'a> KernelHeap<'a> {
             // SAFETY: as above.
             unsafe { meter.open(op, arguments) }
         };
-        samples[operation.index()].take(sample.cost, true);
+        let observed = Observed {
+            cost: sample.cost,
+            amount,
+            path: sample.path,
+        };
+        samples.take(observed, true);
         sample.result
     }
 }
@@ -131,7 +142,13 @@ impl Heap for KernelHeap<'_> {
         } else {
             (Operation::Alloc, server.alloc)
         };
-        block(self.perform(operation, server.masked, op, [bytes, align_log2, 0, 0]))
+        block(self.perform(
+            operation,
+            server.masked,
+            op,
+            bytes,
+            [bytes, align_log2, 0, 0],
+        ))
     }
 
     fn realloc(&mut self, object: u64, request: Request, size: u32) -> Option<u64> {
@@ -146,25 +163,43 @@ impl Heap for KernelHeap<'_> {
             (ops::REALLOC, [object, later, 0, 0])
         };
         let masked = from.masked && to.masked;
-        block(self.perform(Operation::Realloc, masked, op, arguments))
+        block(self.perform(Operation::Realloc, masked, op, later, arguments))
     }
 
     fn free(&mut self, object: u64, request: Request) -> bool {
         let (bytes, align_log2) = numbers(request);
         let server = Server::of(bytes, align_log2);
         let arguments = [object, bytes, align_log2, 0];
-        self.perform(Operation::Free, server.masked, server.free, arguments);
+        self.perform(
+            Operation::Free,
+            server.masked,
+            server.free,
+            bytes,
+            arguments,
+        );
         ops::take_refusals() == 0
     }
 
     fn alloc_pages(&mut self, order: u8) -> Option<u64> {
         let arguments = [u64::from(order), 0, 0, 0];
-        block(self.perform(Operation::PagesAlloc, true, ops::PAGES.alloc, arguments))
+        block(self.perform(
+            Operation::PagesAlloc,
+            true,
+            ops::PAGES.alloc,
+            order.into(),
+            arguments,
+        ))
     }
 
     fn free_pages(&mut self, first: u64, order: u8) -> bool {
         let arguments = [first, u64::from(order), 0, 0];
-        self.perform(Operation::PagesFree, true, ops::PAGES.free, arguments);
+        self.perform(
+            Operation::PagesFree,
+            true,
+            ops::PAGES.free,
+            order.into(),
+            arguments,
+        );
         ops::take_refusals() == 0
     }
 

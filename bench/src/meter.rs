@@ -21,7 +21,9 @@
 )]
 
 use core::arch::{asm, naked_asm};
+use kernel::mm::path;
 use kernel::sync::irq;
+use wire::path::Path;
 
 /// An operation that can be measured: up to four arguments and a result, in registers.
 pub type Op = unsafe extern "C" fn(u64, u64, u64, u64) -> u64;
@@ -75,6 +77,8 @@ pub struct Sample {
     pub result: u64,
     /// What it cost, the empty measurement subtracted.
     pub cost: u64,
+    /// How it went.
+    pub path: Path,
 }
 
 /// The meter, calibrated.
@@ -116,6 +120,7 @@ impl Meter {
     #[inline(never)]
     pub unsafe fn open(&self, op: impl Callee, arguments: [u64; 4]) -> Sample {
         let (result, start, end): (u64, u64, u64);
+        path::take();
         // SAFETY: the caller promises that the call is sound; everything that a function may change
         // by the procedure call standard is declared, and x20, which it may not, holds the first read.
         unsafe {
@@ -138,6 +143,7 @@ impl Meter {
         Sample {
             result,
             cost: end.wrapping_sub(start).saturating_sub(self.overhead),
+            path: path::take(),
         }
     }
 
@@ -152,6 +158,24 @@ impl Meter {
         // SAFETY: the callee does nothing.
         unsafe { self.masked(hundred_nops as Op, [0; 4]) }.cost
     }
+}
+
+/// Called before the operation that a debugger waits for, with the address at which that begins: a
+/// breakpoint here comes before all that is counted.
+pub fn watched(op: impl Callee) {
+    // SAFETY: the callee only returns.
+    unsafe { bench_watched_operation(op.address() as u64, 0, 0, 0) };
+}
+
+/// Where a debugger stops before the operation that it waits for; x0 is where that begins.
+///
+/// # Safety
+///
+/// None needed.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bench_watched_operation(_: u64, _: u64, _: u64, _: u64) -> u64 {
+    naked_asm!("ret")
 }
 
 fn empty_measurement() -> u64 {

@@ -422,12 +422,12 @@ pub fn families(cores: u32) -> impl Iterator<Item = Family> {
 }
 
 /// The families of the allocator `peer` in the line-up. Only one that has its memory `in_arena` fills it.
-pub fn line_up(peer: &str, in_arena: bool) -> impl Iterator<Item = Family> {
+pub fn line_up(peer: Name, in_arena: bool) -> impl Iterator<Item = Family> {
     let fills_memory = |work| match work {
         Work::Pathology(pathology) => pathology.fills_memory(),
         _ => work == Work::Used,
     };
-    let name = move |name: fmt::Arguments<'_>| Name::new(format_args!("peer/{peer}/{name}"));
+    let name = move |name: fmt::Arguments<'_>| Name::new(format_args!("peer/{}/{name}", &*peer));
     let listed = LINE_UP.map(|(what, work)| Family::new(name(format_args!("{what}")), work));
     let pathologies = Pathology::ALL.map(|each| {
         let name = name(format_args!("{PATHOLOGY}/{}", each.name()));

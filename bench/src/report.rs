@@ -95,7 +95,22 @@ impl Reporter {
 
     /// Sends one row.
     pub fn row(&self, name: &str, samples: &Samples) {
-        samples.chunks(|pairs| self.send(&Record::Buckets { name, pairs }));
+        if samples.lost() > 0 {
+            let why = format_args!("no room for {} of its samples", samples.lost());
+            return self.failed(name, why);
+        }
+        for (index, taken) in samples.paths() {
+            self.send(&Record::Path {
+                name,
+                index,
+                word: taken.path.word(),
+                n: taken.n,
+                sum: taken.sum,
+                min: taken.min,
+                max: taken.max,
+            });
+        }
+        samples.chunks(|cells| self.send(&Record::Buckets { name, cells }));
         let totals = samples.totals();
         self.send(&Record::Done {
             name,
@@ -104,6 +119,9 @@ impl Reporter {
             min: totals.min,
             max: totals.max,
             sum: totals.sum,
+            at: totals.at,
+            amount: totals.amount,
+            path: totals.path.word(),
         });
         self.rows.set(self.rows.get() + 1);
     }

@@ -160,6 +160,7 @@ impl Rows<'_> {
             mixed,
             batch,
             order,
+            ..
         } = scratch;
         let timed = &mut Timed::new(self.meter, ops, samples);
         let mut random = self.random(generator::CRATES_SEED);

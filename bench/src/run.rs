@@ -7,6 +7,7 @@ use crate::peers::line_up;
 use crate::plan::{self, Family, Operation};
 use crate::report::Reporter;
 use crate::rows::{Rows, WorkError};
+use crate::samples::Observed;
 use crate::scratch::Scratch;
 use crate::self_check;
 use crate::table::Table;
@@ -42,12 +43,16 @@ const FILTER_FILE: &str = "filter";
 ///
 /// `unit=instructions` promises that the counter counts those, and the self-checks then hold it to
 /// that. `seed=N` changes the sequences of the seeded rows; 0 are the published ones.
+///
+/// `watch=ROW` and `at=N` let a debugger wait for that operation of that row.
 pub fn run(scratch: &mut Scratch) -> ExitCode {
     let params = kernel::params();
     let command = params.value("cmd").unwrap_or_default();
     if command == "replay-together" {
         return replays::run(traces());
     }
+    let watched = params.value("watch").zip(params.number("at"));
+    scratch.watched = watched;
     let session = Session {
         reporter: Reporter::new(filter()),
         meter: Meter::calibrated(),
@@ -207,7 +212,7 @@ impl Session {
             let name = Name::new(format_args!("boot/{phase}"));
             if self.reporter.wants(&name) {
                 samples.clear();
-                samples.take(cost, true);
+                samples.take(Observed::cost(cost), true);
                 self.reporter.row(&name, samples);
             }
         };
@@ -221,7 +226,7 @@ impl Session {
     fn family(&self, family: &Family, scratch: &mut Scratch, table: &mut [Slot]) {
         let name = &*family.name;
         self.reporter.send(&Record::Begin { name });
-        scratch.clear();
+        scratch.begin(name);
         let reporter = &self.reporter;
         match self.rows().kernel(family, scratch, table) {
             Ok(()) => reporter.family(name, family.work.operations(), &scratch.samples),
@@ -245,7 +250,7 @@ impl Session {
             return;
         }
         self.reporter.send(&Record::Begin { name: &family });
-        scratch.clear();
+        scratch.begin(&family);
         let mut entries = match Table::new(trace.totals.slots, replay::Entry::Empty) {
             Ok(entries) => entries,
             Err(error) => {

@@ -4,7 +4,7 @@
     reason = "hands out a static as the one mutable reference to it"
 )]
 
-use crate::plan::Operation;
+use crate::plan::{Operation, row_name};
 use crate::samples::Samples;
 use crate::workload::{BATCH, MIXED_SLOTS, Slot};
 use core::cell::UnsafeCell;
@@ -21,12 +21,23 @@ pub struct Scratch {
     pub batch: [Slot; BATCH],
     /// The order in which a batch is freed.
     pub order: [u16; BATCH],
+    /// A row and the number of its operation that a debugger waits for.
+    pub watched: Option<(&'static str, u64)>,
 }
 
 impl Scratch {
-    /// Forgets all samples.
-    pub fn clear(&mut self) {
+    /// Forgets all samples, for the rows of the family `name`; the one among them that a debugger waits
+    /// for, if any, lets it.
+    pub fn begin(&mut self, name: &str) {
         self.samples.iter_mut().for_each(Samples::clear);
+        let Some((watched, at)) = self.watched else {
+            return;
+        };
+        for operation in Operation::ALL {
+            if *row_name(name, operation) == *watched {
+                self.samples[operation.index()].watch(at);
+            }
+        }
     }
 }
 
@@ -45,6 +56,7 @@ static SCRATCH: Once = Once {
         mixed: [None; MIXED_SLOTS],
         batch: [None; BATCH],
         order: [0; BATCH],
+        watched: None,
     }),
 };
 

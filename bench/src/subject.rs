@@ -1,8 +1,8 @@
 //! A pair of operations as a workload's subject: what times them.
-use crate::meter::{Meter, Sample};
+use crate::meter::{self, Meter, Sample};
 use crate::ops::Ops;
 use crate::plan::Operation;
-use crate::samples::Samples;
+use crate::samples::{Observed, Samples};
 use crate::workload::{Count, Subject};
 
 /// Runs `ops` and keeps their samples.
@@ -35,7 +35,7 @@ impl<'a> Timed<'a> {
     /// Forgets the first operations, when those that prepare memory are over.
     pub fn forget_cold(&mut self) {
         for operation in Operation::PAIR {
-            self.samples[operation.index()].clear();
+            self.samples[operation.index()].forget();
         }
     }
 
@@ -49,21 +49,32 @@ impl<'a> Timed<'a> {
         (self.meter, self.ops, self.samples)
     }
 
-    fn take(&mut self, operation: Operation, sample: Sample, recorded: bool) -> u64 {
-        self.samples[operation.index()].take(sample.cost, recorded);
+    fn take(&mut self, operation: Operation, amount: u32, sample: Sample, recorded: bool) -> u64 {
+        let observed = Observed {
+            cost: sample.cost,
+            amount: amount.into(),
+            path: sample.path,
+        };
+        self.samples[operation.index()].take(observed, recorded);
         sample.result
     }
 }
 
 impl Subject for Timed<'_> {
     fn alloc(&mut self, amount: u32, recorded: bool) -> Option<u64> {
+        if self.samples[Operation::Alloc.index()].is_watched() {
+            meter::watched(self.ops.alloc);
+        }
         let sample = self.ops.alloc(self.meter, amount);
-        let block = self.take(Operation::Alloc, sample, recorded);
+        let block = self.take(Operation::Alloc, amount, sample, recorded);
         (block != 0).then_some(block)
     }
 
     fn free(&mut self, block: u64, amount: u32, recorded: bool) {
+        if self.samples[Operation::Free.index()].is_watched() {
+            meter::watched(self.ops.free);
+        }
         let sample = self.ops.free(self.meter, block, amount);
-        self.take(Operation::Free, sample, recorded);
+        self.take(Operation::Free, amount, sample, recorded);
     }
 }

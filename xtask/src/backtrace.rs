@@ -1,32 +1,18 @@
 //! A fault's dump as a backtrace with names: functions, files and lines, inlined calls included.
 
+use crate::symbols::{Frame, Symbols};
 use crate::unwind::{FrameInfo, Walk};
-use crate::workspace;
-use addr2line::Loader;
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use object::{Object, ObjectSection, SectionKind};
 use std::fmt;
 use std::path::Path;
 use wire::fault::Dump;
 
-/// One line of a backtrace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// The code address; inlined calls share their caller's.
-    pub address: u64,
-    /// The function, `kernel::mm::slab::free`.
-    pub function: String,
-    /// Source file and line, relative to the workspace.
-    pub location: Option<String>,
-}
-
 /// Most equal lines that are shown one below the other.
 const MOST_ALIKE: usize = 3;
 
-impl Frame {
-    fn is_like(&self, other: &Self) -> bool {
-        (&self.function, &self.location) == (&other.function, &other.location)
-    }
+fn is_like(one: &Frame, other: &Frame) -> bool {
+    (&one.function, &one.location) == (&other.function, &other.location)
 }
 
 /// A symbolised backtrace, innermost frame first.
@@ -42,7 +28,7 @@ impl fmt::Display for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("backtrace:\n")?;
         let mut number = 0;
-        for alike in self.frames.chunk_by(Frame::is_like) {
+        for alike in self.frames.chunk_by(is_like) {
             // A recursion is not shown by the page.
             let shown = if alike.len() > MOST_ALIKE {
                 1
@@ -75,9 +61,9 @@ impl Backtrace {
     pub fn new(elf: &Path, bytes: &[u8], dump: &Dump<'_>) -> Self {
         let symbolised = || -> Result<Self> {
             let info = frame_info(&object::File::parse(bytes)?)?;
-            let loader = Loader::new(elf).map_err(|error| anyhow!("{error}"))?;
+            let symbols = Symbols::new(elf)?;
             let is_code = |address| info.is_code(address);
-            Ok(Self::symbolise(&loader, &info.walk(dump), &is_code))
+            Ok(Self::symbolise(&symbols, &info.walk(dump), &is_code))
         };
         symbolised().unwrap_or_else(|error| Self {
             frames: Vec::new(),
@@ -85,22 +71,18 @@ impl Backtrace {
         })
     }
 
-    fn symbolise(loader: &Loader, walk: &Walk, is_code: &dyn Fn(u64) -> bool) -> Self {
+    fn symbolise(symbols: &Symbols, walk: &Walk, is_code: &dyn Fn(u64) -> bool) -> Self {
         let mut frames = Vec::new();
         for (index, &address) in walk.addresses.iter().enumerate() {
             // All but the first are return addresses; the call is the instruction before.
             let probe = if index == 0 { address } else { address - 1 };
-            let before = frames.len();
             if is_code(address) {
-                // Unreadable debug information leaves the symbol table to say where we are.
-                let _ = push_frames(loader, address, probe, &mut frames);
-            }
-            if frames.len() == before {
-                let symbol = loader.find_symbol(probe).filter(|_| is_code(address));
-                let function = symbol.map_or_else(|| "not code".to_owned(), demangled);
+                let found = symbols.frames(probe);
+                frames.extend(found.into_iter().map(|frame| Frame { address, ..frame }));
+            } else {
                 frames.push(Frame {
                     address,
-                    function,
+                    function: "not code".to_owned(),
                     location: None,
                 });
             }
@@ -109,50 +91,6 @@ impl Backtrace {
             frames,
             note: walk.note.clone(),
         }
-    }
-}
-
-fn push_frames(
-    loader: &Loader,
-    address: u64,
-    probe: u64,
-    frames: &mut Vec<Frame>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut found = loader.find_frames(probe)?;
-    while let Some(frame) = found.next()? {
-        let function = match &frame.function {
-            Some(function) => without_hash(&function.demangle()?).to_owned(),
-            None => loader
-                .find_symbol(probe)
-                .map_or_else(|| "?".to_owned(), demangled),
-        };
-        let location = frame.location.and_then(|location| {
-            Some(format!(
-                "{}:{}",
-                workspace::shown(location.file?),
-                location.line?
-            ))
-        });
-        frames.push(Frame {
-            address,
-            function,
-            location,
-        });
-    }
-    Ok(())
-}
-
-fn demangled(symbol: &str) -> String {
-    without_hash(&addr2line::demangle_auto(symbol.into(), None)).to_owned()
-}
-
-/// `function` without the disambiguator that Rust's legacy mangling ends with.
-fn without_hash(function: &str) -> &str {
-    match function.rsplit_once("::h") {
-        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            path
-        }
-        _ => function,
     }
 }
 
@@ -178,7 +116,6 @@ fn frame_info<'a>(elf: &object::File<'a>) -> Result<FrameInfo<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use object::ObjectSymbol;
 
     #[test]
     fn a_backtrace_is_numbered_and_says_where() {
@@ -221,53 +158,6 @@ mod tests {
             "  21: outer (0x10)",
         ];
         assert_eq!(lines, expected);
-    }
-
-    #[test]
-    fn hashes_of_legacy_names_are_left_out() {
-        assert_eq!(without_hash("a::b::h0123456789abcdef"), "a::b");
-        assert_eq!(without_hash("a::hash"), "a::hash");
-    }
-
-    #[inline(never)]
-    fn a_function_whose_symbol_this_test_finds() -> u32 {
-        std::hint::black_box(7)
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn an_address_becomes_function_file_and_line() {
-        assert_eq!(a_function_whose_symbol_this_test_finds(), 7);
-        let path = std::env::current_exe().unwrap();
-        let bytes = std::fs::read(&path).unwrap();
-        let elf = object::File::parse(&*bytes).unwrap();
-        let address = elf
-            .symbols()
-            .find(|symbol| {
-                symbol
-                    .name()
-                    .is_ok_and(|name| name.contains("whose_symbol_this_test_finds"))
-            })
-            .unwrap()
-            .address();
-        let loader = Loader::new(&path).unwrap();
-        let walk = Walk {
-            addresses: vec![address],
-            note: None,
-        };
-        let backtrace = Backtrace::symbolise(&loader, &walk, &|_| true);
-        let frame = backtrace.frames.last().unwrap();
-        assert!(
-            frame
-                .function
-                .ends_with("a_function_whose_symbol_this_test_finds"),
-            "{frame:?}"
-        );
-        let location = frame.location.as_ref().unwrap();
-        assert!(
-            location.starts_with("xtask/src/backtrace.rs:"),
-            "{location}"
-        );
     }
 
     #[test]

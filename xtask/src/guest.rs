@@ -46,6 +46,9 @@ pub struct Boot<'a> {
     pub disk: Option<&'a Path>,
     /// Do not print QEMU's command line.
     pub quiet: bool,
+    /// What else gdb is to be told on its command line, where the user debugs; `None` where nobody is to
+    /// be told how.
+    pub gdb: Option<&'a str>,
 }
 
 /// What the guest says.
@@ -76,9 +79,11 @@ pub fn boot(boot: &Boot<'_>, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outc
     let mut command = prepare(boot)?;
     if let Some(port) = boot.machine.gdb {
         let elf = process::quoted(&boot.image.elf);
-        console::say(format_args!(
-            "gdb-multiarch {elf} -ex 'target remote :{port}'"
-        ));
+        if let Some(commands) = boot.gdb {
+            console::say(format_args!(
+                "gdb-multiarch {elf} -ex 'target remote :{port}'{commands}"
+            ));
+        }
     }
     let mut outcome = Outcome {
         qemu_command: process::line(&command),

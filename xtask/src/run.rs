@@ -124,6 +124,7 @@ pub fn boot(
             icount: false,
             disk: disk.as_deref(),
             quiet,
+            gdb: Some(""),
         },
         on_event,
     )?;

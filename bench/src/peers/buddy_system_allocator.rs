@@ -1,7 +1,8 @@
-//! `buddy_system_allocator`'s heap, without its lock.
+//! `buddy_system_allocator`'s heap, with its lock and without.
 
 use super::ObjectAllocator;
-use ::buddy_system_allocator::Heap;
+use super::global::Shipped;
+use ::buddy_system_allocator::{Heap, LockedHeap};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -30,5 +31,20 @@ impl ObjectAllocator for Buddy {
     unsafe fn dealloc(&mut self, object: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { self.0.dealloc(object, layout) }
+    }
+}
+
+/// The same behind the crate's spin lock.
+pub(super) struct Locked;
+
+impl Shipped for Locked {
+    type Heap = LockedHeap<ORDERS>;
+    const NAME: &'static str = "buddy_system_allocator";
+    const EMPTY: Self::Heap = LockedHeap::new();
+
+    unsafe fn add(heap: &mut Self::Heap, arena: NonNull<[u8]>) {
+        let start = arena.as_ptr().cast::<u8>().expose_provenance();
+        // SAFETY: the caller's promise.
+        unsafe { heap.lock().init(start, arena.len()) }
     }
 }

@@ -1,10 +1,12 @@
 //! Whether an allocator keeps its promises, before anybody believes its figures.
 //!
-//! Every byte of every object is stamped with what its address makes, and verified when the object is
-//! freed: objects that overlap, a block that is handed out twice, and an allocator that writes into
-//! live objects all change a stamp.
+//! Every word of the arena that belongs to a live object is claimed: objects that overlap, and a block
+//! that is handed out twice, claim a word again. And every byte of every object is stamped with what its
+//! address makes, and verified when the object is freed: an allocator that writes into live objects
+//! changes a stamp.
 
 use super::ObjectAllocator;
+use super::claims::Claims;
 use crate::generator::{CHURN_SEED, Draws, XorshiftStar};
 use crate::workload::{self, Count, Slot, Subject};
 use core::alloc::Layout;
@@ -35,6 +37,13 @@ pub enum Flaw {
         /// Its address.
         address: usize,
     },
+    /// An object of which a part belongs to another one that is live.
+    Overlapping {
+        /// Its address.
+        address: usize,
+        /// Its bytes.
+        bytes: u32,
+    },
     /// An object that changed while it was live.
     Overwritten {
         /// Its address.
@@ -57,6 +66,12 @@ impl fmt::Display for Flaw {
                 align_bytes,
             } => write!(f, "{address:#x} is not aligned to {align_bytes} bytes"),
             Self::Outside { address } => write!(f, "{address:#x} is not in its memory"),
+            Self::Overlapping { address, bytes } => {
+                write!(
+                    f,
+                    "{bytes} bytes at {address:#x} belong to another object too"
+                )
+            }
             Self::Overwritten { address, bytes } => {
                 write!(
                     f,
@@ -72,7 +87,16 @@ impl fmt::Display for Flaw {
 
 impl core::error::Error for Flaw {}
 
+/// Bytes of a word, the granule of claims, as a power of two: no two objects share one.
+const WORD_LOG2: u32 = 3;
+
+/// Words of claims that an arena of `bytes` needs.
+pub const fn words(bytes: usize) -> usize {
+    Claims::words(bytes, WORD_LOG2)
+}
+
 /// Toggles objects of `allocator`, which has `arena`, in `slots`, and verifies each. All are freed.
+/// `claims` has as many words as [`words`] says.
 ///
 /// # Errors
 ///
@@ -81,11 +105,13 @@ pub fn check<A: ObjectAllocator>(
     allocator: &mut A,
     arena: NonNull<[u8]>,
     slots: &mut [Slot],
+    claims: &mut [u64],
 ) -> Result<(), Flaw> {
     for align_bytes in ALIGNS {
         let mut checked = Checked {
             allocator,
             arena,
+            claims: Claims::new(claims, WORD_LOG2),
             align_bytes,
             flaw: None,
         };
@@ -115,6 +141,7 @@ impl Draws for Sparing {
 struct Checked<'a, A> {
     allocator: &'a mut A,
     arena: NonNull<[u8]>,
+    claims: Claims<'a>,
     align_bytes: usize,
     flaw: Option<Flaw>,
 }
@@ -128,8 +155,8 @@ impl<A: ObjectAllocator> Checked<'_, A> {
         Layout::from_size_align(bytes as usize, self.align_bytes).ok()
     }
 
-    /// What is wrong with where an object is, if anything.
-    fn misplaced(&self, object: NonNull<u8>, bytes: u32) -> Option<Flaw> {
+    /// Claims an object; what is wrong with where it is, if anything.
+    fn misplaced(&mut self, object: NonNull<u8>, bytes: u32) -> Option<Flaw> {
         let (address, align_bytes) = (object.addr().get(), self.align_bytes);
         if !address.is_multiple_of(align_bytes) {
             return Some(Flaw::Misaligned {
@@ -137,10 +164,20 @@ impl<A: ObjectAllocator> Checked<'_, A> {
                 align_bytes,
             });
         }
-        let start = self.arena.cast::<u8>().addr().get();
-        let offset = address.wrapping_sub(start);
-        let inside = offset < self.arena.len() && bytes as usize <= self.arena.len() - offset;
-        (A::IN_ARENA && !inside).then_some(Flaw::Outside { address })
+        if !A::IN_ARENA {
+            return None;
+        }
+        let offset = self.offset(address);
+        if offset >= self.arena.len() || bytes as usize > self.arena.len() - offset {
+            return Some(Flaw::Outside { address });
+        }
+        let claimed = self.claims.claim(offset, bytes as usize);
+        (!claimed).then_some(Flaw::Overlapping { address, bytes })
+    }
+
+    /// Where in the arena `address` is, if it is.
+    fn offset(&self, address: usize) -> usize {
+        address.wrapping_sub(self.arena.cast::<u8>().addr().get())
     }
 }
 
@@ -178,6 +215,9 @@ impl<A: ObjectAllocator> Subject for Checked<'_, A> {
         });
         if !sound {
             self.note(Flaw::Overwritten { address, bytes });
+        }
+        if A::IN_ARENA {
+            self.claims.release(self.offset(address), bytes as usize);
         }
         // SAFETY: workloads free each object once, with the size it was allocated for.
         unsafe { self.allocator.dealloc(object, layout) }

@@ -7,11 +7,16 @@ use crate::plan::{self, Family, Work};
 use crate::report::Reporter;
 use crate::rows::Rows;
 use crate::scratch::Scratch;
+use crate::table::Table;
 use crate::workload::{Slot, fill, pathology};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 use kernel::vm::vmalloc::{self, VmallocError};
 use wire::bench::Record;
+
+/// Words of claims on the arena.
+#[expect(clippy::cast_possible_truncation, reason = "131,072")]
+const CLAIM_WORDS: u32 = check::words(ARENA_BYTES) as u32;
 
 /// Sends what rows the line-up has.
 pub fn plan(reporter: &Reporter) {
@@ -25,7 +30,12 @@ pub fn plan(reporter: &Reporter) {
 }
 
 fn families<A: ObjectAllocator>() -> impl Iterator<Item = Family> {
-    plan::line_up(A::NAME, A::IN_ARENA)
+    plan::line_up(name::<A>(), A::IN_ARENA)
+}
+
+/// What the rows of an allocator call it: its name and its discipline.
+fn name<A: ObjectAllocator>() -> Name {
+    Name::new(format_args!("{}{}", A::NAME, A::SUFFIX))
 }
 
 /// Measures every allocator of the line-up whose rows are wanted.
@@ -92,8 +102,10 @@ impl LineUp<'_> {
         let Self { rows, arena, .. } = *self;
         let reporter = rows.reporter;
         let mut fresh = Fresh::<A>::new(arena)?;
-        if let Err(flaw) = check::check(fresh.allocator(), arena, &mut self.scratch.mixed) {
-            let name = Name::new(format_args!("peer/{}", A::NAME));
+        let mut claims = Table::new(CLAIM_WORDS, 0)?;
+        let slots = &mut self.scratch.mixed;
+        if let Err(flaw) = check::check(fresh.allocator(), arena, slots, &mut claims) {
+            let name = Name::new(format_args!("peer/{}", &*name::<A>()));
             reporter.excluded(&name, format_args!("failed its check: {flaw}"));
             return Ok(());
         }
@@ -101,7 +113,7 @@ impl LineUp<'_> {
         for family in families::<A>().filter(|family| reporter.wants_family(family)) {
             let name = &*family.name;
             reporter.send(&Record::Begin { name });
-            self.scratch.clear();
+            self.scratch.begin(name);
             let mut fresh = Fresh::<A>::new(part(arena, family.work))?;
             let ops = ops(fresh.allocator());
             match rows.on(&family, ops, self.scratch, self.table) {

@@ -1,7 +1,8 @@
-//! `linked_list_allocator`, without its lock.
+//! `linked_list_allocator`, with its lock and without.
 
 use super::ObjectAllocator;
-use ::linked_list_allocator::Heap;
+use super::global::Shipped;
+use ::linked_list_allocator::{Heap, LockedHeap};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -27,5 +28,20 @@ impl ObjectAllocator for LinkedList {
     unsafe fn dealloc(&mut self, object: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { self.0.deallocate(object, layout) }
+    }
+}
+
+/// The same behind the crate's spin lock.
+pub(super) struct Locked;
+
+impl Shipped for Locked {
+    type Heap = LockedHeap;
+    const NAME: &'static str = "linked_list_allocator";
+    const SEARCHES: bool = true;
+    const EMPTY: Self::Heap = LockedHeap::empty();
+
+    unsafe fn add(heap: &mut Self::Heap, arena: NonNull<[u8]>) {
+        // SAFETY: the caller's promise.
+        unsafe { heap.lock().init(arena.as_ptr().cast(), arena.len()) }
     }
 }

@@ -29,4 +29,17 @@ impl ObjectAllocator for Tlsf {
         // SAFETY: the caller's promise.
         unsafe { self.0.deallocate(object, layout.align()) }
     }
+
+    #[inline(always)]
+    unsafe fn realloc(
+        &mut self,
+        object: NonNull<u8>,
+        layout: Layout,
+        bytes: usize,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
+        let later = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
+        // SAFETY: as above.
+        unsafe { self.0.reallocate(object, later) }
+    }
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 #[test]
 fn every_row_has_a_name_of_its_own_and_a_sentence() {
     let mut names = BTreeSet::new();
-    for family in families(2).chain(contended()).chain(line_up("x", true)) {
+    for family in families(2)
+        .chain(contended())
+        .chain(line_up(Name::new(format_args!("x")), true))
+    {
         for &operation in family.work.operations() {
             assert!(names.insert(row_name(&family.name, operation).to_string()));
         }

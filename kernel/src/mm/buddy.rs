@@ -61,8 +61,9 @@ use super::addr::{Order, Pfn};
 use super::frame::{Kind, List, Table};
 use super::frame_error::FrameError;
 use super::pageblock::{self, MigrateType, State};
-use super::zeroing;
+use super::{path, zeroing};
 use core::ops::Range;
+use wire::path::Step;
 
 pub use batch::BATCH;
 pub use validate::Violation;
@@ -325,6 +326,7 @@ impl<'t> Buddy<'t> {
         if found > pageblock::ORDER && order < found {
             found = pageblock::ORDER;
             self.link(pfn.offset(pageblock::FRAMES), found, whole(migrate));
+            path::split(1);
         }
         if order < pageblock::ORDER {
             self.open(pfn, migrate);
@@ -337,6 +339,7 @@ impl<'t> Buddy<'t> {
         let pageblock = self.table.pageblock(pfn);
         let state = pageblock.state();
         if !state.has_entries() {
+            path::note(Step::PageblockInit);
             zeroing::clear_entries(self.table.entries(pfn));
         }
         pageblock.set(state.with_entries().with_type(migrate));
@@ -350,6 +353,7 @@ impl<'t> Buddy<'t> {
         debug_assert!(
             row.available >> place(order) & ((1 << (found.get() - order.get())) - 1) == 0
         );
+        path::split(found.get() - order.get());
         row.available |= (1 << place(found)) - (1 << place(order));
         let mut cut = found;
         while let Some(half) = cut.smaller().filter(|half| *half >= order) {
@@ -363,6 +367,7 @@ impl<'t> Buddy<'t> {
 
     /// Cuts a free block on no list down to `order`; the rest goes to the lists of `migrate`.
     fn split(&mut self, pfn: Pfn, found: Order, order: Order, migrate: MigrateType) {
+        path::split(found.get() - order.get());
         let mut cut = found;
         while let Some(half) = cut.smaller().filter(|half| *half >= order) {
             self.link(pfn.offset(half.frames()), half, migrate);
@@ -421,6 +426,7 @@ impl<'t> Buddy<'t> {
             let buddy = Pfn::new(pfn.get() ^ order.frames());
             let Some(list) = table.at(buddy).free_row(order) else {
                 self.link_in(pfn, order, row);
+                path::merged(order.get() - freed.get());
                 return order.get() - freed.get();
             };
             self.rows[list].remove(&table, buddy, order);
@@ -430,6 +436,7 @@ impl<'t> Buddy<'t> {
             order = order.larger().expect("below a pageblock's");
         }
         self.insert_whole(pfn, order, MigrateType::from_row(row));
+        path::merged(order.get() - freed.get());
         order.get() - freed.get()
     }
 
@@ -461,6 +468,7 @@ impl<'t> Buddy<'t> {
         };
         self.unlink(buddy, pageblock::ORDER, list);
         entry.clear();
+        path::merged(1);
         true
     }
 

@@ -48,8 +48,8 @@ mod tests;
 use super::addr::{Order, Pfn};
 use super::frames::Frames;
 use super::gfp::Gfp;
-use super::pageblock;
 use super::zone::Zone;
+use super::{pageblock, path};
 use crate::sync::irq;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -57,6 +57,7 @@ use clear::Chunk;
 pub(super) use owners::Owners;
 pub use owners::{Immovable, MovableOwner, OwnerId, OwnersFull};
 pub use pages::MovablePages;
+use wire::path::Step;
 
 /// Entries that a request looks at before it takes the emptiest chunk among them.
 const WINDOW: u32 = 16 * pageblock::FRAMES;
@@ -101,6 +102,7 @@ impl<'t> Frames<'t> {
         if irq::is_masked() {
             return done;
         }
+        path::note(Step::Compaction);
         self.drain_lists();
         self.wait_for_drains();
         for zone in self.zones_for(Gfp::empty()) {
@@ -125,6 +127,7 @@ impl<'t> Frames<'t> {
     /// Makes a block of `order` free in one of the zones that serve `gfp`, if that can be done with little
     /// work; whether it did.
     pub(super) fn compact_for(&self, order: Order, gfp: Gfp) -> bool {
+        path::note(Step::Compaction);
         let mut done = Compacted::default();
         'done: for zone in self.zones_for(gfp) {
             for _ in 0..WINDOWS {

@@ -98,6 +98,9 @@ pub struct Local {
     spare: Cell<Option<NonNull<Slots>>>,
     /// How often a list of page frames had none, by the class of its zone.
     pub(super) page_misses: [OwnedWord; CLASSES],
+    /// The path that the running operation took so far.
+    #[cfg(all(target_os = "none", feature = "paths"))]
+    path: OwnedWord,
     magazines: [Magazine; MAGAZINES],
 }
 
@@ -122,6 +125,8 @@ impl Local {
             attached: Cell::new(0),
             spare: Cell::new(None),
             page_misses: [const { OwnedWord::new(0) }; CLASSES],
+            #[cfg(all(target_os = "none", feature = "paths"))]
+            path: OwnedWord::new(0),
             magazines: [const { Magazine::zero() }; MAGAZINES],
         }
     }
@@ -150,6 +155,12 @@ impl Local {
         self.span.set((entries.len() as u64) << 32 | first);
         let before = first * size_of::<Frame>() as u64;
         self.origin.set(address.wrapping_sub(before));
+    }
+
+    /// The path that the running operation took so far.
+    #[cfg(all(target_os = "none", feature = "paths"))]
+    pub(super) const fn path(&self) -> &OwnedWord {
+        &self.path
     }
 
     /// The magazine numbered `number`.

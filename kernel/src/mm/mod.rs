@@ -25,6 +25,7 @@
 //! | [`contig`] | exact ranges beyond the largest block | |
 //! | `page_lists` | each context's lists of small blocks of frames | yes |
 //! | `zeroing` | memory and table entries made zero by cache lines | yes |
+//! | [`path`] | which slow steps an operation took, for the bench | |
 //! | [`failures`], `warnings` | which requests failed; which of those the log tells | |
 //! | [`fault_injection`] | chosen failures, for tests | |
 //! | [`size_class`] | which object size a request gets | |
@@ -72,6 +73,7 @@ pub mod magazine;
 pub mod memblock;
 mod page_lists;
 pub mod pageblock;
+pub mod path;
 pub mod pool;
 pub mod reclaim;
 pub mod report;

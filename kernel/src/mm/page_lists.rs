@@ -45,12 +45,14 @@ use super::gfp::Gfp;
 use super::local::{FIRST_OF_PAGES, Local, MAGAZINES, Peek};
 use super::magazine::{Block, Magazine, Top};
 use super::pageblock::{self, MigrateType};
+use super::path;
 use super::zone::ZoneKind;
 use crate::sync::irq::{self, IrqMasked};
 use crate::sync::percpu::MAX_CPUS;
 #[cfg(target_os = "none")]
 use crate::sync::request::{self, Cores, Request};
 use core::sync::atomic::Ordering::Relaxed;
+use wire::path::Step;
 
 /// The largest order that is listed.
 pub(super) const LARGEST: Order = Order::new(3).expect("below the largest");
@@ -148,6 +150,7 @@ impl Frames<'_> {
             return Some(pfn);
         }
         self.note_miss(local, gfp);
+        path::note(Step::PagesRefill);
         let pfn = self.alloc_from_zone(order, gfp)?;
         let share = self.table.frames().len() / SHARE;
         if order.frames() as usize <= share {
@@ -175,6 +178,7 @@ impl Frames<'_> {
             return Some(pfn);
         }
         self.note_miss(local, gfp);
+        path::note(Step::PagesRefill);
         local.learn(self);
         let has_slots = local.attach(number, CAPACITIES[order.index()]);
         let mut blocks = [Pfn::default(); BATCH];
@@ -256,6 +260,7 @@ impl Frames<'_> {
         let Some(first) = next() else {
             return false;
         };
+        path::note(Step::PagesDrain);
         let zone = self.zone_of_class(self.table.pageblock(first).state().class());
         if let Some(other) = zone.free_batch(first, order, &mut next) {
             self.give_back(other, order);

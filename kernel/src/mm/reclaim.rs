@@ -45,6 +45,7 @@ mod tests;
 use super::addr::{Order, Pfn};
 use super::frames::Frames;
 use super::gfp::Gfp;
+use super::path;
 use super::zone::Watermarks;
 use crate::sync::{
     Rank, SpinLock, irq,
@@ -59,6 +60,7 @@ use core::{
         Ordering::{Acquire, Relaxed, Release},
     },
 };
+use wire::path::Step;
 
 pub use account::Account;
 
@@ -290,6 +292,7 @@ impl<'t> Frames<'t> {
         gfp: Gfp,
         attempt: &mut dyn FnMut(&Self) -> Option<T>,
     ) -> Option<T> {
+        path::note(Step::Reclaim);
         let patience = Patience::of(gfp);
         let (mut round, mut hopeless) = (0, 0);
         while round < patience.rounds && hopeless < patience.hopeless {

@@ -11,6 +11,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rank {
+    /// What an app guards: everything of the kernel's may be called while it is held.
+    App,
     /// One core starts at a time.
     CoreStart,
     /// A core's user program.

@@ -32,7 +32,9 @@ use super::descriptor::{
     Attributes, CONTIGUOUS_BYTES, CONTIGUOUS_ENTRIES, Descriptor, ENTRIES, Level, Meaning,
 };
 use crate::mm::addr::{PAGE_BYTES, Pfn, PhysAddr, VirtAddr};
+use crate::mm::path;
 use core::{error, fmt, ops::Range};
+use wire::path::Step;
 
 /// The memory that tables lie in. Each table is one frame of 512 entries.
 pub trait TableMemory {
@@ -436,6 +438,7 @@ impl<M: TableMemory, T: Mmu> PageTable<M, T> {
         let mut made = [None; 3];
         let needed = usize::from(target.get() - level.get());
         for index in 0..needed {
+            path::note(Step::Table);
             made[index] = self.memory.allocate();
             if made[index].is_none() {
                 made.into_iter()

@@ -47,10 +47,12 @@ use super::{
 };
 use crate::{
     mm::addr::{PAGE_BYTES, Pfn, VirtAddr},
+    mm::path,
     sync::{Rank, SpinLock, SpinLockGuard},
 };
 use batch::{Batches, Lazy};
 use core::{error, fmt, ops::Range};
+use wire::path::Step;
 
 /// Why there is no area. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,6 +264,7 @@ impl<B: Backing> Vmalloc<B> {
             held,
         };
         if matches!(held, Held::Blocks(blocks) if blocks > MOST_LAZY_BLOCKS) {
+            path::note(Step::VmallocFlush);
             self.backing.flush();
             self.give_back(&lazy);
             return Ok(());
@@ -320,6 +323,7 @@ impl<B: Backing> Vmalloc<B> {
     #[cold]
     #[inline(never)]
     fn flush(&self, batches: &mut Batches) {
+        path::note(Step::VmallocFlush);
         self.backing.flush();
         batches.turn();
     }

@@ -42,12 +42,29 @@ pub enum Record<'a> {
         /// `kmalloc/64` for `kmalloc/64/alloc` and `kmalloc/64/free`.
         name: &'a str,
     },
-    /// Part of the histogram of `name`: six bytes a bucket, index (u16 LE) and count (u32 LE).
+    /// A path that samples of `name` took; sent before the buckets that refer to it.
+    Path {
+        /// The row.
+        name: &'a str,
+        /// Its number in this row.
+        index: u8,
+        /// [`Path::word`](crate::path::Path::word).
+        word: u64,
+        /// Samples that took it.
+        n: u64,
+        /// The sum of these.
+        sum: u64,
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// Part of the histogram of `name`: [`Cell`]s.
     Buckets {
         /// The row.
         name: &'a str,
-        /// The buckets.
-        pairs: &'a [u8],
+        /// The cells, [`CELL_BYTES`] each.
+        cells: &'a [u8],
     },
     /// A finished row.
     Done {
@@ -63,6 +80,37 @@ pub enum Record<'a> {
         max: u64,
         /// The sum of all samples.
         sum: u64,
+        /// Which of the row's operations the largest sample was, from 0, unrecorded ones counted.
+        at: u64,
+        /// What that one was given: bytes, or an order.
+        amount: u64,
+        /// The word of the path that it took.
+        path: u64,
+    },
+    /// How memory stood during a replay.
+    Point {
+        /// The trace, `trace/redis` for example.
+        name: &'a str,
+        /// Events so far.
+        at: u64,
+        /// Bytes that the program had asked for and not freed.
+        asked: u64,
+        /// Bytes of page frames that the allocators held for them.
+        held: u64,
+        /// Free frames in blocks smaller than 2 MiB, in thousandths of all free frames.
+        fragmented: u64,
+    },
+    /// Part of a map of physical memory: what blocks of equal size hold, in the order of addresses.
+    Map {
+        /// When it was drawn, `pages/churn62/after` for example.
+        name: &'a str,
+        /// The number of the first block's first frame.
+        first: u64,
+        /// Frames of a block.
+        frames: u32,
+        /// Two bytes a block: who has the most of it ([`Holder`]) in the low half and its pageblock's
+        /// migrate type in the high half of the first; how many of its frames are free in the second.
+        blocks: &'a [u8],
     },
     /// A figure that is no latency.
     Value {
@@ -95,25 +143,70 @@ pub enum Record<'a> {
     },
 }
 
-/// Bytes of one bucket in [`Record::Buckets`].
-pub const PAIR_BYTES: usize = 6;
+/// Bytes of one [`Cell`] in [`Record::Buckets`].
+pub const CELL_BYTES: usize = 7;
 
-/// One bucket as bytes.
-pub fn pair(index: u16, count: u32) -> [u8; PAIR_BYTES] {
-    let (index, count) = (index.to_le_bytes(), count.to_le_bytes());
-    [index[0], index[1], count[0], count[1], count[2], count[3]]
+/// The samples of one row that fell into one bucket and took one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The bucket, as [`histogram::bucket`](crate::histogram::bucket) has it.
+    pub bucket: u16,
+    /// The path's number in its row.
+    pub path: u8,
+    /// How many samples.
+    pub count: u32,
 }
 
-/// The buckets in `pairs`.
-pub fn pairs(pairs: &[u8]) -> impl Iterator<Item = (u16, u32)> + '_ {
-    pairs.chunks_exact(PAIR_BYTES).map(|pair| {
-        let index = u16::from_le_bytes([pair[0], pair[1]]);
-        (
-            index,
-            u32::from_le_bytes([pair[2], pair[3], pair[4], pair[5]]),
-        )
+impl Cell {
+    /// The cell as bytes: bucket (u16 LE), path, count (u32 LE).
+    pub fn to_bytes(self) -> [u8; CELL_BYTES] {
+        let (bucket, count) = (self.bucket.to_le_bytes(), self.count.to_le_bytes());
+        [
+            bucket[0], bucket[1], self.path, count[0], count[1], count[2], count[3],
+        ]
+    }
+}
+
+/// The cells in `bytes`.
+pub fn cells(bytes: &[u8]) -> impl Iterator<Item = Cell> + '_ {
+    bytes.chunks_exact(CELL_BYTES).map(|bytes| Cell {
+        bucket: u16::from_le_bytes([bytes[0], bytes[1]]),
+        path: bytes[2],
+        count: u32::from_le_bytes([bytes[3], bytes[4], bytes[5], bytes[6]]),
     })
 }
+
+/// Who holds a block of memory in [`Record::Map`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Holder {
+    /// It is not managed: the image, the device tree, holes.
+    Reserved,
+    /// Nobody.
+    Free,
+    /// Whoever asked for page frames.
+    Pages,
+    /// A cache's slabs.
+    Slab,
+}
+
+impl Holder {
+    /// All of them, by number.
+    pub const ALL: [Self; 4] = [Self::Reserved, Self::Free, Self::Pages, Self::Slab];
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Free => "free",
+            Self::Pages => "pages",
+            Self::Slab => "slab",
+        }
+    }
+}
+
+/// Migrate types by the number in [`Record::Map`].
+pub const MIGRATE_TYPES: [&str; 4] = ["unmovable", "movable", "reclaimable", "CMA"];
 
 /// Writes `record` into `buffer`; returns the part used.
 ///
@@ -138,17 +231,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_arrive_as_sent() {
-        let bytes = [pair(3, 70_000), pair(2047, 1)].concat();
+    fn cells_arrive_as_sent() {
+        let sent = [(3, 0, 70_000), (2047, 5, 1)].map(|(bucket, path, count)| Cell {
+            bucket,
+            path,
+            count,
+        });
+        let bytes = sent.map(Cell::to_bytes).concat();
         let mut buffer = [0; 64];
         let record = Record::Buckets {
             name: "kmalloc/64/alloc",
-            pairs: &bytes,
+            cells: &bytes,
         };
-        let sent = encode(&record, &mut buffer).unwrap();
-        let Ok(Record::Buckets { pairs: got, .. }) = decode(sent) else {
+        let encoded = encode(&record, &mut buffer).unwrap();
+        let Ok(Record::Buckets { cells: got, .. }) = decode(encoded) else {
             panic!("another record")
         };
-        assert_eq!(pairs(got).collect::<Vec<_>>(), [(3, 70_000), (2047, 1)]);
+        assert_eq!(cells(got).collect::<Vec<_>>(), sent);
     }
 }

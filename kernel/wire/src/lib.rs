@@ -20,6 +20,7 @@ pub mod frame;
 pub mod glob;
 pub mod histogram;
 pub mod params;
+pub mod path;
 pub mod payload;
 pub mod report;
 pub mod trace;

@@ -1,9 +1,10 @@
 //! Gathers an image's records and believes none of them until the end marker has come.
 
-use super::report::{Excluded, Histogram, Row, Totals, Value};
-use std::collections::HashMap;
+use super::report::{Arrived, Excluded, Map, Path, Row, Slowest, Timeline, Totals, Value};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use wire::bench::{self, Record};
+use wire::path;
 
 /// What an image said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub struct Header {
     pub entry_el: u8,
     /// What an empty measurement read.
     pub overhead: u64,
+    /// What a lone return read.
+    pub empty: u64,
+    /// What a hundred `nop`s and a return read.
+    pub nops: u64,
     /// Its checking tier.
     pub tier: String,
 }
@@ -33,7 +38,11 @@ pub struct Collector {
     pub excluded: Vec<Excluded>,
     /// What went wrong, by row.
     pub failures: Vec<(String, String)>,
-    histograms: HashMap<String, Histogram>,
+    /// How memory stood during replays.
+    pub timelines: Vec<Timeline>,
+    /// Physical memory before and after churns.
+    pub maps: Vec<Map>,
+    arrived: HashMap<String, BTreeMap<u8, Arrived>>,
     ended: Option<u32>,
 }
 
@@ -113,6 +122,8 @@ impl Collector {
                 midr,
                 entry_el,
                 overhead,
+                empty,
+                nops,
                 tier,
                 ..
             } => {
@@ -120,14 +131,36 @@ impl Collector {
                     midr,
                     entry_el,
                     overhead,
+                    empty,
+                    nops,
                     tier: tier.to_owned(),
                 });
             }
             Record::Row { name, about } => self.plan.push((name.to_owned(), about.to_owned())),
-            Record::Buckets { name, pairs } => {
-                let histogram = self.histograms.entry(name.to_owned()).or_default();
-                for (index, count) in bench::pairs(pairs) {
-                    histogram.add(index, count);
+            Record::Path {
+                name,
+                index,
+                word,
+                n,
+                sum,
+                min,
+                max,
+            } => {
+                let path = Path {
+                    path: path::Path::sent(word).to_string(),
+                    n,
+                    sum,
+                    min,
+                    max,
+                    histogram: Vec::new(),
+                };
+                self.of_row(name).entry(index).or_default().path = path;
+            }
+            Record::Buckets { name, cells } => {
+                let paths = self.of_row(name);
+                for cell in bench::cells(cells) {
+                    let buckets = &mut paths.entry(cell.path).or_default().buckets;
+                    *buckets.entry(cell.bucket).or_default() += u64::from(cell.count);
                 }
             }
             Record::Done {
@@ -137,18 +170,37 @@ impl Collector {
                 min,
                 max,
                 sum,
+                at,
+                amount,
+                path,
             } => {
-                self.done(
-                    name,
-                    &Totals {
-                        n,
-                        cold,
-                        min,
-                        max,
-                        sum,
-                    },
-                );
+                let totals = Totals {
+                    n,
+                    cold,
+                    min,
+                    max,
+                    sum,
+                };
+                let slowest = Slowest {
+                    operation: at,
+                    amount,
+                    path: path::Path::sent(path).to_string(),
+                };
+                self.done(name, &totals, slowest);
             }
+            Record::Point {
+                name,
+                at,
+                asked,
+                held,
+                fragmented,
+            } => self.point(name, (at, asked, held, fragmented)),
+            Record::Map {
+                name,
+                first,
+                frames,
+                blocks,
+            } => self.map(name, first, frames, blocks),
             Record::Value { name, value, unit } => {
                 let (name, unit) = (name.to_owned(), unit.to_owned());
                 self.values.push(Value { name, value, unit });
@@ -164,16 +216,49 @@ impl Collector {
         }
     }
 
-    fn done(&mut self, name: &str, totals: &Totals) {
-        let histogram = self.histograms.remove(name).unwrap_or_default();
-        if histogram.samples() == totals.n {
-            self.rows.push(Row::new(name, totals, &histogram));
+    fn of_row(&mut self, name: &str) -> &mut BTreeMap<u8, Arrived> {
+        self.arrived.entry(name.to_owned()).or_default()
+    }
+
+    fn done(&mut self, name: &str, totals: &Totals, slowest: Slowest) {
+        let arrived = self.arrived.remove(name).unwrap_or_default();
+        let paths: Vec<Path> = arrived.into_values().map(Arrived::finish).collect();
+        let counted = |path: &Path| path.histogram.iter().map(|(_, count)| count).sum::<u64>();
+        let cells: u64 = paths.iter().map(counted).sum();
+        if cells == totals.n && paths.iter().all(|path| counted(path) == path.n) {
+            let about = self.plan.iter().find(|(row, _)| row == name);
+            let about = about.map_or_else(String::new, |(_, about)| about.clone());
+            let row = Row::new(name, totals, paths, slowest);
+            self.rows.push(Row { about, ..row });
         } else {
-            let (buckets, n) = (histogram.samples(), totals.n);
-            self.fail(
-                name,
-                format!("its histogram holds {buckets} samples of {n}"),
-            );
+            let n = totals.n;
+            self.fail(name, format!("its histogram holds {cells} samples of {n}"));
+        }
+    }
+
+    fn point(&mut self, name: &str, point: (u64, u64, u64, u64)) {
+        match self.timelines.iter_mut().find(|line| line.name == name) {
+            Some(line) => line.points.push(point),
+            None => self.timelines.push(Timeline {
+                name: name.to_owned(),
+                points: vec![point],
+            }),
+        }
+    }
+
+    fn map(&mut self, name: &str, first: u64, frames: u32, blocks: &[u8]) {
+        if self.maps.last().is_none_or(|map| map.name != name) {
+            self.maps.push(Map {
+                name: name.to_owned(),
+                first,
+                frames,
+                blocks: Vec::new(),
+            });
+        }
+        let blocks = blocks.chunks_exact(2);
+        let blocks = blocks.map(|block| (block[0] & 15, block[0] >> 4, block[1]));
+        if let Some(map) = self.maps.last_mut() {
+            map.blocks.extend(blocks);
         }
     }
 
@@ -210,7 +295,7 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::bench::pair;
+    use wire::bench::Cell;
 
     const NAME: &str = "kmalloc/64/alloc";
 
@@ -236,7 +321,32 @@ mod tests {
             min: 20,
             max: 30,
             sum: 20 * n,
+            at: 7,
+            amount: 64,
+            path: 0,
         }
+    }
+
+    fn path(n: u64) -> Record<'static> {
+        Record::Path {
+            name: NAME,
+            index: 0,
+            word: 0,
+            n,
+            sum: 20 * n,
+            min: 20,
+            max: 30,
+        }
+    }
+
+    fn cell(bucket: u16, count: u32) -> [u8; bench::CELL_BYTES] {
+        let path = 0;
+        Cell {
+            bucket,
+            path,
+            count,
+        }
+        .to_bytes()
     }
 
     fn collected(records: &[Record<'_>]) -> Collector {
@@ -247,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_whole_run_becomes_rows() {
-        let (first, second) = (pair(20, 150), pair(30, 50));
+        let (first, second) = (cell(20, 150), cell(30, 50));
         let collector = collected(&[
             header(),
             Record::Row {
@@ -255,13 +365,14 @@ mod tests {
                 about: "About.",
             },
             Record::Begin { name: "kmalloc/64" },
+            path(200),
             Record::Buckets {
                 name: NAME,
-                pairs: &first,
+                cells: &first,
             },
             Record::Buckets {
                 name: NAME,
-                pairs: &second,
+                cells: &second,
             },
             done(200),
             Record::Value {
@@ -274,15 +385,19 @@ mod tests {
         assert_eq!(collector.check().unwrap().overhead, 5);
         let row = &collector.rows[0];
         assert_eq!((row.n, row.cold, row.p50, row.p90), (200, 90, 20, 30));
+        assert_eq!(row.about, "About.");
+        assert_eq!(row.paths[0].histogram, [(20, 150), (30, 50)]);
+        assert_eq!((row.slowest.operation, row.slowest.amount), (7, 64));
+        assert_eq!(row.slowest.path, "hit");
         assert_eq!(collector.values.len(), 1);
     }
 
     #[test]
     fn a_run_that_is_not_whole_is_refused() {
-        let pairs = pair(20, 200);
+        let cells = cell(20, 200);
         let buckets = Record::Buckets {
             name: NAME,
-            pairs: &pairs,
+            cells: &cells,
         };
         let plan = Record::Row {
             name: NAME,
@@ -290,12 +405,12 @@ mod tests {
         };
         let check = |records: &[Record<'_>]| collected(records).check().cloned();
         assert_eq!(
-            check(&[header(), buckets, done(200)]),
+            check(&[header(), path(200), buckets, done(200)]),
             Err(CollectError::NoEnd { rows: 1 })
         );
         let end = Record::End { rows: 1 };
         assert_eq!(
-            check(&[buckets, done(200), end]),
+            check(&[path(200), buckets, done(200), end]),
             Err(CollectError::NoHeader)
         );
         let miscounted = CollectError::Miscounted {
@@ -335,13 +450,13 @@ mod tests {
 
     #[test]
     fn lost_buckets_and_failed_rows_are_failures() {
-        let pairs = pair(20, 100);
+        let cells = cell(20, 100);
         let end = Record::End { rows: 1 };
         let buckets = Record::Buckets {
             name: NAME,
-            pairs: &pairs,
+            cells: &cells,
         };
-        let error = collected(&[header(), buckets, done(200), end])
+        let error = collected(&[header(), path(200), buckets, done(200), end])
             .check()
             .unwrap_err();
         assert!(

@@ -1,7 +1,7 @@
 //! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
 use super::report::{Report, Row};
-use super::{goals, markdown, peers};
+use super::{goals, json, markdown, peers};
 use std::fmt::Write;
 
 /// How a report is written.
@@ -27,7 +27,7 @@ impl Format {
     pub fn write(self, report: &Report) -> serde_json::Result<String> {
         Ok(match self {
             Self::Text => text(report),
-            Self::Json => serde_json::to_string_pretty(report)? + "\n",
+            Self::Json => json::write(report)?,
             Self::Csv => csv(report),
             Self::Md => markdown::write(report)?,
         })
@@ -55,7 +55,7 @@ fn text(report: &Report) -> String {
         }
         text.push('\n');
     };
-    line(report.unit, &FIGURES.map(str::to_owned));
+    line(&report.unit, &FIGURES.map(str::to_owned));
     let mut group = "";
     for (row, cells) in report.rows.iter().zip(&lines) {
         if group != group_of(&row.name) {
@@ -220,6 +220,7 @@ fn csv(report: &Report) -> String {
             p999,
             max,
             mean,
+            ..
         } = row;
         let _ = writeln!(
             text,
@@ -246,6 +247,7 @@ mod tests {
             p999: 24,
             max,
             mean,
+            ..Row::default()
         };
         let value = Value {
             name: "trace/x/peak-held".into(),
@@ -254,14 +256,13 @@ mod tests {
         };
         Report {
             schema: SCHEMA,
-            unit: "instructions",
+            unit: "instructions".into(),
             provenance: Provenance {
                 machine: "virt".into(),
                 smp: 1,
                 ..Provenance::default()
             },
             overhead: 5,
-            peers: Vec::new(),
             rows: vec![
                 row("kmalloc/8/alloc", 25, 21.0),
                 row("mixed/toggle/free", 1_234_567, 1021.5),
@@ -271,7 +272,7 @@ mod tests {
                 name: "pages/mix".into(),
                 why: "too small".into(),
             }],
-            goals: Vec::new(),
+            ..Report::default()
         }
     }
 
@@ -299,9 +300,40 @@ mod tests {
     fn json_has_the_documented_fields_in_their_order() {
         let json = Format::Json.write(&report()).unwrap();
         let fields = [
-            "schema", "unit", "machine", "cpu", "mem", "smp", "seed", "rustc", "qemu", "commit",
-            "overhead", "peers", "rows", "name", "n", "cold", "min", "p50", "p90", "p99", "p999",
-            "max", "mean", "values", "name", "value", "unit", "excluded", "name", "why",
+            "schema",
+            "unit",
+            "machine",
+            "cpu",
+            "mem",
+            "smp",
+            "seed",
+            "rustc",
+            "flags",
+            "qemu",
+            "qemu_command",
+            "commit",
+            "overhead",
+            "peers",
+            "rows",
+            "name",
+            "n",
+            "cold",
+            "min",
+            "p50",
+            "p90",
+            "p99",
+            "p999",
+            "max",
+            "mean",
+            "paths",
+            "slowest",
+            "values",
+            "name",
+            "value",
+            "unit",
+            "excluded",
+            "name",
+            "why",
         ];
         let mut rest = json.as_str();
         for field in fields {
@@ -310,7 +342,7 @@ mod tests {
         }
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read["rows"][1]["mean"], 1021.5);
-        assert_eq!(read["schema"], 1);
+        assert_eq!(read["schema"], 2);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub enum Figure {
 }
 
 /// How far a figure got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reached {
     /// Not what it must.
@@ -60,7 +60,7 @@ pub enum Reached {
 }
 
 /// A goal and what was found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The row, family or value.
     pub name: String,
@@ -229,14 +229,9 @@ mod tests {
         Row {
             name: name.to_owned(),
             n: 1,
-            cold: 0,
-            min: 0,
-            p50: 0,
-            p90: 0,
-            p99: 0,
-            p999: 0,
             max: 900,
             mean,
+            ..Row::default()
         }
     }
 

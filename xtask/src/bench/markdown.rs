@@ -153,7 +153,7 @@ fn goals(report: &Report) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Provenance, SCHEMA, Value};
+    use super::super::report::{SCHEMA, Value};
     use super::*;
 
     fn report(names: &[&str]) -> Report {
@@ -168,6 +168,7 @@ mod tests {
             p999: 1,
             max: 1_300,
             mean: 1249.96,
+            ..Row::default()
         };
         let value = Value {
             name: "used-of-64MiB/ratio".into(),
@@ -176,14 +177,10 @@ mod tests {
         };
         Report {
             schema: SCHEMA,
-            unit: "instructions",
-            provenance: Provenance::default(),
-            overhead: 5,
-            peers: Vec::new(),
+            unit: "instructions".into(),
             rows: names.iter().map(row).collect(),
             values: vec![value],
-            excluded: Vec::new(),
-            goals: Vec::new(),
+            ..Report::default()
         }
     }
 

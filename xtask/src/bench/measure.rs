@@ -10,11 +10,12 @@ use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
 use crate::image::Image;
 use crate::log::Level;
-use crate::machine::{Board, MachineArgs, Size};
+use crate::machine::{self, Attachments, Board, MachineArgs, Size};
 use crate::trace::Loaded;
 use crate::trace::memory;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
 use wire::bench::Record;
 use wire::glob;
 
@@ -50,11 +51,11 @@ struct Session<'a> {
 /// If a trace fits no machine, a boot does not count, or nothing was measured.
 pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result<Report> {
     let progress = ProgressBar::new(0).with_style(style());
-    let (mut rows, mut values, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
+    let mut report = Report::default();
     let mut totals = Vec::new();
     let mut header = None::<Header>;
     for session in sessions(args, images, traces)? {
-        let mut collector = boot(args.seed, &session, &progress)?;
+        let mut collector = boot(args.seed, &session, ("", Some("")), &progress)?;
         let found = collector.check()?;
         if let Some(first) = &header {
             ensure!(first == found, "two boots differ: {first:?}, {found:?}");
@@ -66,29 +67,30 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
                 .rows
                 .retain(|row| glob::selects(&args.filter, &row.name));
         }
-        rows.extend(collector.rows);
-        values.extend(collector.values);
-        excluded.extend(collector.excluded);
+        report.rows.extend(collector.rows);
+        report.values.extend(collector.values);
+        report.excluded.extend(collector.excluded);
+        report.timelines.extend(collector.timelines);
+        report.maps.extend(collector.maps);
     }
     progress.finish_and_clear();
-    values.extend(growth(&totals).filter(|value| glob::selects(&args.filter, &value.name)));
+    let growth = growth(&totals).filter(|value| glob::selects(&args.filter, &value.name));
+    report.values.extend(growth);
     ensure!(
-        !(rows.is_empty() && values.is_empty() && excluded.is_empty()),
+        !(report.rows.is_empty() && report.values.is_empty() && report.excluded.is_empty()),
         "no row is called `{}`; --list shows them",
         args.filter
     );
     let header = header.context("no image was booted")?;
-    let overhead = header.overhead;
     let mut report = Report {
         schema: SCHEMA,
-        unit: "instructions",
+        unit: "instructions".to_owned(),
+        overhead: header.overhead,
+        empty: header.empty,
+        nops: header.nops,
         provenance: provenance(args, header)?,
-        overhead,
         peers: peers::of(&peers::features(&args.peers)?)?,
-        rows,
-        values,
-        excluded,
-        goals: Vec::new(),
+        ..report
     };
     report.goals = goals::of(&report, &args.filter)?;
     if !args.check {
@@ -96,6 +98,27 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
         report.goals.retain(|goal| goal.found.is_some());
     }
     Ok(report)
+}
+
+/// Boots again what measured the row that is the filter, so that it halts for a debugger before the
+/// operation numbered `at`. `gdb` is what the user's is told, if the user has one.
+///
+/// # Errors
+///
+/// As [`measure`].
+pub(super) fn watch(
+    args: &Args,
+    images: &Images,
+    traces: &[Loaded],
+    at: u64,
+    gdb: Option<&str>,
+) -> Result<()> {
+    let more = format!(" watch={} at={at}", args.filter);
+    for session in sessions(args, images, traces)? {
+        let hidden = ProgressBar::hidden();
+        boot(args.seed, &session, (&more, gdb), &hidden)?.check()?;
+    }
+    Ok(())
 }
 
 /// Whether `filter` may select rows whose names begin with the word `front`.
@@ -191,9 +214,29 @@ fn provenance(args: &Args, header: Header) -> Result<Provenance> {
         seed: args.seed,
         rustc: provenance::rustc()?,
         core: provenance::core_checksum()?,
+        flags: provenance::flags()?,
         qemu: provenance::qemu()?,
+        qemu_command: qemu_command(machine)?,
         commit: provenance::commit(),
     })
+}
+
+/// QEMU's command line for `machine`; what stands for the image is the same everywhere.
+fn qemu_command(machine: &MachineArgs) -> Result<String> {
+    let arguments = machine.qemu_arguments(&Attachments {
+        flat: Path::new("IMAGE"),
+        disk: None,
+        icount: true,
+    })?;
+    let words = arguments.iter().map(|word| word.to_string_lossy());
+    let program = Path::new(&machine::qemu_program()).file_name().map_or_else(
+        || "qemu-system-aarch64".into(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    Ok(std::iter::once(program.into())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" "))
 }
 
 /// The machine for a boot with `traces` behind an image of `image_bytes`: as asked for, and larger if
@@ -236,8 +279,14 @@ pub(super) fn sized(
     Ok(machine)
 }
 
-/// Boots once and gathers the records.
-fn boot(seed: u64, session: &Session<'_>, progress: &ProgressBar) -> Result<Collector> {
+/// Boots once and gathers the records; `more` is added to the command line, and `gdb` to how the user is
+/// told to debug.
+fn boot(
+    seed: u64,
+    session: &Session<'_>,
+    (more, gdb): (&str, Option<&str>),
+    progress: &ProgressBar,
+) -> Result<Collector> {
     let Session {
         image,
         command,
@@ -257,11 +306,12 @@ fn boot(seed: u64, session: &Session<'_>, progress: &ProgressBar) -> Result<Coll
     let boot = Boot {
         image,
         machine,
-        command_line: format!("cmd={command} seed={seed:#018x} unit=instructions"),
+        command_line: format!("cmd={command} seed={seed:#018x} unit=instructions{more}"),
         files,
         icount: true,
         disk: None,
         quiet: false,
+        gdb,
     };
     let (mut collector, mut printer) = (Collector::default(), Printer::stderr());
     let outcome = guest::boot(&boot, &mut |event| match event {
@@ -294,7 +344,7 @@ pub(super) fn plan(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Vec<
         machine: sized(&args.machine, bytes, traces)?,
         is_sized: false,
     };
-    Ok(boot(args.seed, &session, &ProgressBar::hidden())?.plan)
+    Ok(boot(args.seed, &session, ("", Some("")), &ProgressBar::hidden())?.plan)
 }
 
 /// Logs of an ordinary boot would drown a report; what warns, and what is asked for, is shown.

@@ -7,11 +7,13 @@
 //! The report alone goes to standard output; everything else goes to standard error. Nothing in a
 //! report depends on the time of day or on how fast the host is.
 
+pub mod at_max;
 pub mod collect;
 pub mod exact;
 pub mod format;
 pub mod goals;
 pub mod host;
+pub mod json;
 pub mod markdown;
 pub mod measure;
 pub mod peers;
@@ -82,6 +84,10 @@ pub struct Args {
     /// boots on machines of several sizes too
     #[arg(long, conflicts_with_all = ["host", "list", "seed", "hardened"])]
     pub check: bool,
+    /// Rerun the slowest operation of one row: print its instructions one by one, with the functions'
+    /// shares; with --gdb, halt for gdb right before it instead
+    #[arg(long, value_name = "ROW", conflicts_with_all = ["host", "list", "filter", "boot_sizes", "check"])]
+    pub at_max: Option<String>,
     /// Measure the hardened tier, which names a wrong free at once
     #[arg(long)]
     pub hardened: bool,
@@ -109,6 +115,9 @@ pub fn command(args: &Args) -> Result<u8> {
     if args.host {
         write(args, &host::measure(&args.filter, args.format)?)?;
         return Ok(0);
+    }
+    if let Some(row) = &args.at_max {
+        return at_max::command(args, row);
     }
     let traces = load_traces(args)?;
     setup::ensure(args.machine.yes)?;
@@ -162,6 +171,15 @@ struct Images {
     main: Image,
     /// One that yields inside sections, where there are several cores to contend.
     contended: Option<Image>,
+}
+
+impl Images {
+    /// The one that measures `row`.
+    fn of(&self, row: &str) -> &Image {
+        let contended = self.contended.as_ref();
+        let is_contended = row.starts_with("contended/");
+        contended.filter(|_| is_contended).unwrap_or(&self.main)
+    }
 }
 
 fn build(args: &Args) -> Result<Images> {

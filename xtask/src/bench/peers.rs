@@ -3,16 +3,21 @@
 use super::report::{Report, Row};
 use crate::workspace;
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
 
 /// The crates, by the names that `--peers` takes; each has a feature `peer-NAME` in `bench`.
-const CRATES: [(&str, &str); 6] = [
+const CRATES: [(&str, &str); 11] = [
     ("ax-allocator", "ax-allocator"),
+    ("buddy-alloc", "buddy-alloc"),
+    ("buddy-slab-allocator", "buddy-slab-allocator"),
     ("buddy-system-allocator", "buddy_system_allocator"),
+    ("dlmalloc", "dlmalloc"),
     ("embedded-alloc", "embedded-alloc"),
+    ("good-memory-allocator", "good_memory_allocator"),
     ("linked-list-allocator", "linked_list_allocator"),
     ("rlsf", "rlsf"),
+    ("slab-allocator-rs", "slab_allocator_rs"),
     ("talc", "talc"),
 ];
 /// What stands for all of them.
@@ -26,7 +31,7 @@ const FRONT: &str = "peer/";
 pub const OURS: &str = "tessera";
 
 /// A crate that was measured beside ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// The crate.
     pub name: String,

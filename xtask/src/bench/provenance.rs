@@ -5,6 +5,9 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
+/// The profile of all images.
+const PROFILE: &str = "image";
+
 /// The commit of the workspace, with `-dirty` behind it if a tracked file differs from it; `unknown`
 /// outside a repository. Untracked files do not count: a report that was just written is one.
 pub fn commit() -> String {
@@ -73,6 +76,37 @@ pub fn core_checksum() -> Result<String> {
     bail!("no libcore in {}", folder.display())
 }
 
+/// The flags that images are built with: the compiler's from Cargo's configuration, and the profile.
+///
+/// # Errors
+///
+/// If the workspace's own files cannot be read or lack them.
+pub fn flags() -> Result<String> {
+    let read = |file: &str| -> Result<toml::Table> {
+        let path = workspace::root().join(file);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        text.parse().with_context(|| format!("{file} is malformed"))
+    };
+    let manifest = read("Cargo.toml")?;
+    let profile = manifest.get("profile").and_then(|all| all.get(PROFILE));
+    let profile = profile.and_then(toml::Value::as_table);
+    let profile = profile.with_context(|| format!("Cargo.toml has no profile `{PROFILE}`"))?;
+    let settings = profile.iter().map(|(key, value)| format!("{key}={value}"));
+    let configuration = read(".cargo/config.toml")?;
+    let flags = configuration
+        .get("target")
+        .and_then(|all| all.get(crate::image::TARGET))
+        .and_then(|target| target.get("rustflags"))
+        .and_then(toml::Value::as_array)
+        .context(".cargo/config.toml has no flags for images")?;
+    let flags = flags
+        .iter()
+        .filter_map(toml::Value::as_str)
+        .map(str::to_owned);
+    Ok(settings.chain(flags).collect::<Vec<_>>().join(" "))
+}
+
 /// QEMU's version.
 ///
 /// # Errors
@@ -99,6 +133,15 @@ mod tests {
         let debian = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1)\nCopyright";
         assert_eq!(version_in(debian), Some("10.0.2".into()));
         assert_eq!(version_in("something else"), None);
+    }
+
+    #[test]
+    fn the_flags_are_those_of_images() {
+        let flags = flags().unwrap();
+        assert!(
+            flags.contains("lto=\"fat\"") && flags.contains("-Crelocation-model=static"),
+            "{flags}"
+        );
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn on_all_cores() -> Result<()> {
         icount: false,
         disk: None,
         quiet: true,
+        gdb: Some(""),
     };
     let mut transcript = Printer::new(Vec::new(), false);
     let outcome = guest::boot(&boot, &mut |event| transcript.event(&event))?;

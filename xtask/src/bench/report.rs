@@ -1,26 +1,30 @@
-//! What a bench run found, as data: the same for every format.
+//! What a bench run found, as data: the same for every format, and read again from saved runs.
 
 use super::goals::Outcome;
 use super::peers::Peer;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use wire::histogram;
 
 /// Version of the JSON layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A finished run. Field order is the JSON's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
     /// What the counter counts.
-    pub unit: &'static str,
+    pub unit: String,
     /// Where the run took place.
     #[serde(flatten)]
     pub provenance: Provenance,
     /// What an empty measurement read; subtracted everywhere.
     pub overhead: u64,
+    /// What a lone return read after that: 1 where instructions are counted.
+    pub empty: u64,
+    /// What a hundred `nop`s and a return read: 101 where instructions are counted.
+    pub nops: u64,
     /// The crates that were measured beside ours.
     pub peers: Vec<Peer>,
     /// The rows, in the order measured.
@@ -31,10 +35,15 @@ pub struct Report {
     pub excluded: Vec<Excluded>,
     /// What rows must reach, and whether they do.
     pub goals: Vec<Outcome>,
+    /// How memory stood during the replays.
+    pub timelines: Vec<Timeline>,
+    /// Physical memory before and after churns.
+    pub maps: Vec<Map>,
 }
 
-/// Everything that must be equal for two runs to be comparable. Nothing in it tells the time.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// Everything that must be equal for two runs to be comparable, but for the commit. Nothing in it tells
+/// the time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The board, by QEMU's name.
     pub machine: String,
@@ -56,17 +65,23 @@ pub struct Provenance {
     pub rustc: String,
     /// A checksum of the target's `core` library.
     pub core: String,
+    /// The profile and the compiler's flags.
+    pub flags: String,
     /// QEMU's version.
     pub qemu: String,
+    /// QEMU's command line, `IMAGE` for the image. Where a trace needs more memory, it gets that.
+    pub qemu_command: String,
     /// The commit, `-dirty` behind it if files differ from it.
     pub commit: String,
 }
 
 /// One row: how one operation's costs are distributed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Its name.
     pub name: String,
+    /// What it measures, in a sentence.
+    pub about: String,
     /// Samples.
     pub n: u64,
     /// The very first operation.
@@ -85,10 +100,42 @@ pub struct Row {
     pub max: u64,
     /// The mean, to the hundredth.
     pub mean: f64,
+    /// The samples by the path that they took, the most frequent first.
+    pub paths: Vec<Path>,
+    /// The slowest sample, the first of them.
+    pub slowest: Slowest,
+}
+
+/// Samples of a row that took the same path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Path {
+    /// The path: `hit`, or its steps.
+    pub path: String,
+    /// Samples.
+    pub n: u64,
+    /// Their sum.
+    pub sum: u64,
+    /// The smallest.
+    pub min: u64,
+    /// The largest.
+    pub max: u64,
+    /// Buckets: the lowest value, and how many samples; lowest first. Those of all paths are the row's.
+    pub histogram: Vec<(u64, u64)>,
+}
+
+/// The slowest sample of a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slowest {
+    /// Which of the row's operations it was, from 0, unrecorded ones counted.
+    pub operation: u64,
+    /// What that was given: bytes, or an order.
+    pub amount: u64,
+    /// The path that it took.
+    pub path: String,
 }
 
 /// A figure that is no latency.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Value {
     /// Its name.
     pub name: String,
@@ -99,7 +146,7 @@ pub struct Value {
 }
 
 /// Rows that are left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excluded {
     /// The front of their names.
     pub name: String,
@@ -113,6 +160,30 @@ impl Excluded {
         let rest = name.strip_prefix(&self.name);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
+
+/// How memory stood while a trace was replayed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The trace.
+    pub name: String,
+    /// Events so far, bytes asked for and live, bytes of page frames held for them, and thousandths of
+    /// the free frames that lie in blocks smaller than 2 MiB.
+    pub points: Vec<(u64, u64, u64, u64)>,
+}
+
+/// Physical memory, in blocks of equal size in the order of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Map {
+    /// When it was drawn: a family, and `before` or `after`.
+    pub name: String,
+    /// The number of the first block's first frame.
+    pub first: u64,
+    /// Frames of a block.
+    pub frames: u32,
+    /// Who has the most of a block, of [`wire::bench::Holder::ALL`]; its pageblock's type, of
+    /// [`wire::bench::MIGRATE_TYPES`]; and how many of its frames are free.
+    pub blocks: Vec<(u8, u8, u8)>,
 }
 
 /// What a row's end says, as the image counted it.
@@ -132,22 +203,30 @@ pub struct Totals {
 
 /// A row's samples by bucket.
 #[derive(Clone, Debug, Default)]
-pub struct Histogram(BTreeMap<u16, u64>);
+pub struct Histogram(BTreeMap<u64, u64>);
 
 impl Histogram {
-    /// Adds `count` samples of the bucket `index`.
-    pub fn add(&mut self, index: u16, count: u32) {
-        *self.0.entry(index).or_default() += u64::from(count);
+    /// The histogram of `paths` together.
+    pub fn of(paths: &[Path]) -> Self {
+        let mut all = Self::default();
+        for (lowest, count) in paths.iter().flat_map(|path| &path.histogram) {
+            *all.0.entry(*lowest).or_default() += count;
+        }
+        all
     }
 
-    /// Number of samples.
+    /// How many samples it holds.
     pub fn samples(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// The sample that `per_mille` of all samples do not exceed, by the nearest-rank definition: the
-    /// ⌈n × per mille / 1000⌉-th smallest. Exact below 1,024; above, the lowest value of its bucket,
-    /// which is under 1 % below it. 0 without samples.
+    /// The buckets: the lowest value, and how many samples; lowest first.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter().map(|(&lowest, &count)| (lowest, count))
+    }
+
+    /// The value that `per_mille` thousandths of the samples do not exceed, by the nearest-rank method:
+    /// exact below [`histogram::EXACT`], above it less than 1 % too low (a bucket's lowest value).
     pub fn percentile(&self, per_mille: u64) -> u64 {
         let rank = (self.samples() * per_mille).div_ceil(1000).max(1);
         let mut below = 0;
@@ -155,13 +234,35 @@ impl Histogram {
             below += count;
             below >= rank
         });
-        bucket.map_or(0, |(&index, _)| histogram::lowest(usize::from(index)))
+        bucket.map_or(0, |(&lowest, _)| lowest)
+    }
+}
+
+/// The samples of one path as they arrive.
+#[derive(Clone, Debug, Default)]
+pub struct Arrived {
+    /// What the image counted; its histogram is still empty.
+    pub path: Path,
+    /// Samples by bucket.
+    pub buckets: BTreeMap<u16, u64>,
+}
+
+impl Arrived {
+    /// The path with its histogram.
+    pub fn finish(self) -> Path {
+        let lowest = |(bucket, count)| (histogram::lowest(usize::from(bucket)), count);
+        Path {
+            histogram: self.buckets.into_iter().map(lowest).collect(),
+            ..self.path
+        }
     }
 }
 
 impl Row {
-    /// A row of these samples.
-    pub fn new(name: &str, totals: &Totals, histogram: &Histogram) -> Self {
+    /// The row `name` of samples that took `paths`, in any order.
+    pub fn new(name: &str, totals: &Totals, mut paths: Vec<Path>, slowest: Slowest) -> Self {
+        paths.sort_by(|a, b| (b.n, &a.path).cmp(&(a.n, &b.path)));
+        let histogram = Histogram::of(&paths);
         // A bucket's lowest value may lie below the smallest sample in it.
         let at = |per_mille| {
             histogram
@@ -170,6 +271,7 @@ impl Row {
         };
         Self {
             name: name.to_owned(),
+            about: String::new(),
             n: totals.n,
             cold: totals.cold,
             min: totals.min,
@@ -179,11 +281,18 @@ impl Row {
             p999: at(999),
             max: totals.max,
             mean: mean(totals),
+            paths,
+            slowest,
         }
+    }
+
+    /// All samples by bucket.
+    pub fn histogram(&self) -> Histogram {
+        Histogram::of(&self.paths)
     }
 }
 
-/// The mean to the hundredth, half up, computed in integers so that it depends on nothing else.
+/// The mean, rounded to the hundredth in integers, so that every host prints the same.
 fn mean(totals: &Totals) -> f64 {
     let n = u128::from(totals.n.max(1));
     let hundredths = (u128::from(totals.sum) * 100 + n / 2) / n;
@@ -201,9 +310,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(samples: &[u64]) -> Row {
-        let mut histogram = Histogram::default();
-        for &sample in samples {
-            histogram.add(u16::try_from(histogram::bucket(sample)).unwrap(), 1);
+        let mut fast = Arrived::default();
+        let mut slow = Arrived::default();
+        for (index, &sample) in samples.iter().enumerate() {
+            let arrived = if index % 2 == 0 { &mut fast } else { &mut slow };
+            let bucket = u16::try_from(histogram::bucket(sample)).unwrap();
+            *arrived.buckets.entry(bucket).or_default() += 1;
         }
         let totals = Totals {
             n: samples.len() as u64,
@@ -212,7 +324,8 @@ mod tests {
             max: samples.iter().copied().max().unwrap_or(0),
             sum: samples.iter().sum(),
         };
-        Row::new("x", &totals, &histogram)
+        let paths = vec![fast.finish(), slow.finish()];
+        Row::new("x", &totals, paths, Slowest::default())
     }
 
     #[test]
@@ -229,6 +342,18 @@ mod tests {
     fn a_row_without_samples_is_all_zero() {
         let empty = row(&[]);
         assert_eq!((empty.n, empty.p50, empty.p999, empty.mean), (0, 0, 0, 0.0));
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let report = Report {
+            schema: SCHEMA,
+            rows: vec![row(&[3, 5, 2000])],
+            maps: vec![Map::default()],
+            ..Report::default()
+        };
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 
     proptest! {

@@ -215,6 +215,7 @@ fn device_tree_refused(
         icount: false,
         disk: None,
         quiet: true,
+        gdb: Some(""),
     };
     let outcome = guest::boot(&boot, &mut |event| transcript.event(&event))?;
     let said = transcript.text();

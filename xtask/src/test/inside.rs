@@ -130,6 +130,7 @@ impl Bootable {
             disk: None,
             // One line for each kind of machine is enough, unless there is much to look at.
             quiet: !self.show && line.contains("only="),
+            gdb: Some(""),
         };
         let mut shown = self.show.then(Printer::stderr);
         guest::boot(&boot, &mut |event| {

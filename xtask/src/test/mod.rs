@@ -21,7 +21,7 @@ mod report;
 mod reports;
 mod stress;
 
-use crate::bench::{exact, replays};
+use crate::bench::{at_max, exact, replays};
 use crate::{check, setup};
 use anyhow::Result;
 use pool::{Job, Results};
@@ -71,7 +71,7 @@ const BENCH: &str = "bench/";
 /// A test that is a function.
 type Check = fn() -> Result<()>;
 /// Its tests.
-const BENCH_TESTS: [(&str, Check); 3] = [
+const BENCH_TESTS: [(&str, Check); 4] = [
     (
         "bench/two_runs_give_the_same_report_byte_for_byte",
         exact::repeats,
@@ -79,6 +79,10 @@ const BENCH_TESTS: [(&str, Check); 3] = [
     (
         "bench/a_row_has_the_same_figures_whatever_else_is_measured",
         exact::filter_changes_nothing,
+    ),
+    (
+        "bench/the_slowest_operation_is_followed_instruction_by_instruction",
+        at_max::follows_what_was_measured,
     ),
     (
         "bench/the_traces_replay_on_four_cores_at_once",

@@ -103,6 +103,7 @@ fn run(case: &Case, image: &Image, seconds: u64, seed: u64, show: bool) -> Resul
         icount: false,
         disk: None,
         quiet: !show,
+        gdb: Some(""),
     };
     let mut transcript = Printer::new(Vec::new(), false);
     let mut line = String::new();

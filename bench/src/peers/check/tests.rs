@@ -75,7 +75,9 @@ fn checked<A: ObjectAllocator>() -> Result<(), Flaw> {
     let mut allocator = Box::new(A::EMPTY);
     // SAFETY: the arena outlives the allocator, which stays in its box.
     unsafe { allocator.add(arena.bytes()) };
-    check(&mut *allocator, arena.bytes(), &mut [None; MIXED_SLOTS])
+    let mut claims = vec![0; words(ARENA_BYTES)];
+    let slots = &mut [None; MIXED_SLOTS];
+    check(&mut *allocator, arena.bytes(), slots, &mut claims)
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn each_flaw_is_named_and_a_sound_allocator_has_none() {
         matches!(
             flaws,
             [
-                Err(Flaw::Overwritten { .. }),
+                Err(Flaw::Overlapping { .. }),
                 Err(Flaw::Misaligned {
                     align_bytes: 64,
                     ..
@@ -121,12 +123,20 @@ unsafe impl critical_section::Impl for OneThread {
 }
 
 #[test]
-fn every_allocator_of_the_line_up_passes_on_the_host() {
-    struct All;
+fn every_allocator_of_the_line_up_passes_but_the_one_that_ignores_alignments() {
+    struct All(Vec<String>);
     impl Visitor for All {
         fn visit<A: ObjectAllocator>(&mut self) {
-            assert_eq!(checked::<A>(), Ok(()), "{}", A::NAME);
+            if let Err(flaw) = checked::<A>() {
+                self.0.push(format!("{}{}: {flaw}", A::NAME, A::SUFFIX));
+            }
         }
     }
-    visit(&mut All);
+    let mut all = All(Vec::new());
+    visit(&mut all);
+    all.0.retain(|flaw| {
+        let ignores_alignments = flaw.starts_with("buddy-alloc");
+        !(ignores_alignments && flaw.ends_with("is not aligned to 64 bytes"))
+    });
+    assert_eq!(all.0, [""; 0]);
 }

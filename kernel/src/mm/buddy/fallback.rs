@@ -3,6 +3,8 @@
 use super::Buddy;
 use crate::mm::addr::{Order, Pfn};
 use crate::mm::pageblock::{self, MigrateType};
+use crate::mm::path;
+use wire::path::Step;
 
 /// The smallest free block that claims its pageblock: half of it.
 const CLAIMS_FROM: Order = pageblock::ORDER.smaller().expect("above 0");
@@ -48,6 +50,7 @@ impl Buddy<'_> {
         } else {
             Order::lowest_of(available)?
         };
+        path::note(Step::Stolen);
         let pfn = self.pop(found, from);
         let pageblock = self.table.pageblock(pfn);
         let mut owner = pageblock.state().migrate_type();

@@ -11,10 +11,12 @@ use crate::mm::frames::Frames;
 use crate::mm::gfp::Gfp;
 use crate::mm::local::{Local, Locals};
 use crate::mm::magazine::{Block, Magazine, Top};
+use crate::mm::path;
 use crate::mm::warnings::Warnings;
 use crate::sync::SpinLock;
 use core::{ptr::NonNull, sync::atomic::AtomicU64};
 use spin::Once;
+use wire::path::Step;
 
 /// Whether a wrong free is looked for at once.
 pub(super) const HARDENED: bool = cfg!(feature = "hardened");
@@ -161,6 +163,7 @@ impl<'f> SlabAllocator<'f> {
         let flags = gfp.difference(zones | Gfp::ZERO) | zone | Gfp::NOWARN;
         let mut head = frames.alloc(order, flags);
         if head.is_err() && gfp.contains(Gfp::DIRECT_RECLAIM) && self.shrink() > 0 {
+            path::note(Step::Reclaim);
             head = frames.alloc(order, flags);
         }
         head.ok()
@@ -243,7 +246,9 @@ fn refill(
     magazine: &Magazine,
     batch: u16,
 ) -> Option<Taken> {
+    path::note(Step::Refill);
     if let Some(block) = slabs.depot.take(context) {
+        path::note(Step::Depot);
         let rest = core::iter::from_fn(|| slabs.depot.take(context));
         let most = usize::from(context.cache.geometry.depot_batch - 1);
         magazine.push_run(&mut rest.take(most));
@@ -263,6 +268,7 @@ fn refill(
 
 /// Makes room in a magazine that is full, and takes `block` back.
 fn relieve(context: &Context<'_, '_>, slabs: &mut Slabs, magazine: &Magazine, block: Block) {
+    path::note(Step::Drain);
     slabs.events.overflows += 1;
     let depot_batch = context.cache.geometry.depot_batch;
     if !magazine.is_attached() {

@@ -15,6 +15,8 @@ use super::context::Context;
 use super::geometry::LARGEST_DEPOT_BATCH;
 use super::link::Link;
 use crate::mm::magazine::Block;
+use crate::mm::path;
+use wire::path::Step;
 
 /// Most batches.
 const BATCHES: usize = 4;
@@ -49,6 +51,7 @@ impl Depot {
     /// Takes objects; there is room.
     #[inline]
     pub(super) fn fill(&mut self, blocks: impl Iterator<Item = Block>) {
+        path::note(Step::Depot);
         let mut filled = self.filled;
         for (place, block) in self.objects[filled..].iter_mut().zip(blocks) {
             Link::Depot.put(&block);

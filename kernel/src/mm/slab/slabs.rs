@@ -36,6 +36,8 @@ use super::link::Link;
 use crate::mm::addr::{Pfn, VirtAddr};
 use crate::mm::frame::{Kind, List, NO_OBJECT};
 use crate::mm::magazine::Block;
+use crate::mm::path;
+use wire::path::Step;
 
 /// Empty slabs that a cache keeps for the next request.
 const KEEP_EMPTY: u32 = 1;
@@ -233,6 +235,7 @@ impl Slabs {
 
     /// Makes the block at `head`, of the right order and nobody else's, a slab.
     pub(super) fn add(&mut self, context: &Context<'_, '_>, head: Pfn) {
+        path::note(Step::SlabMade);
         let order = context.cache.geometry.order;
         for tail in (1..order.frames()).map(|i| head.offset(i)) {
             context.frame(tail).set_slab_tail(context.cache.shape.tag);
@@ -248,6 +251,7 @@ impl Slabs {
     /// Gives back an empty slab; there is one.
     #[inline(never)]
     fn release_empty(&mut self, context: &Context<'_, '_>) {
+        path::note(Step::SlabFreed);
         let table = *context.frames.table();
         let head = self.partial.last().expect("invariant 5");
         self.partial.remove(&table, head);

@@ -1,7 +1,8 @@
 //! The protocol, played against machines that are made up.
 
 use super::*;
-use crate::backtrace::{Backtrace, Frame};
+use crate::backtrace::Backtrace;
+use crate::symbols::Frame;
 
 /// What a made-up machine says, and how it ends.
 struct Script {
