@@ -150,29 +150,22 @@ impl Session {
             return;
         }
         if command == "contended" {
-            self.families(plan::contended, scratch, &mut table);
+            self.families(plan::contended(), scratch, &mut table);
         } else {
-            self.families(|| plan::families(cores()), scratch, &mut table);
+            self.families(plan::families(cores()), scratch, &mut table);
         }
     }
 
-    /// Each family finds the caches as those before it left them. So all up to the last one that is
-    /// wanted run, and a row's figures do not depend on the filter.
-    fn families<I: Iterator<Item = Family>>(
+    /// Those that are wanted. The host asks for one a boot, so that each finds a fresh machine.
+    fn families(
         &self,
-        families: impl Fn() -> I,
+        families: impl Iterator<Item = Family>,
         scratch: &mut Scratch,
         table: &mut [Slot],
     ) {
-        let wanted = |family: &Family| self.reporter.wants_family(family);
-        let mut left = families().filter(wanted).count();
-        for family in families() {
-            if left == 0 {
-                break;
-            }
-            left -= usize::from(wanted(&family));
-            self.family(&family, scratch, table);
-        }
+        families
+            .filter(|family| self.reporter.wants_family(family))
+            .for_each(|family| self.family(&family, scratch, table));
     }
 
     const fn rows(&self) -> Rows<'_> {

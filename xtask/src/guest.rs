@@ -12,6 +12,7 @@ use crate::log::LogLine;
 use crate::machine::{self, Attachments, MachineArgs};
 pub use crate::outcome::{Failure, Outcome};
 use crate::process::{self, Child};
+use crate::workspace;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -49,6 +50,8 @@ pub struct Boot<'a> {
     /// What else gdb is to be told on its command line, where the user debugs; `None` where nobody is to
     /// be told how.
     pub gdb: Option<&'a str>,
+    /// Where the flat file goes; `None` for where it stays.
+    pub folder: Option<&'a Path>,
 }
 
 /// What the guest says.
@@ -134,7 +137,12 @@ fn prepare(boot: &Boot<'_>) -> Result<Command> {
         // Nobody boots before us who could pass it in a register.
         files.push(("dtb".to_owned(), device_tree::of(boot.machine)?));
     }
-    let flat = boot.image.write_flat(command_line.trim_end(), &files)?;
+    let flat = {
+        let kept = workspace::artifacts();
+        let folder = boot.folder.unwrap_or(&kept);
+        boot.image
+            .write_flat(folder, command_line.trim_end(), &files)?
+    };
     let attached = Attachments {
         flat: &flat,
         disk: boot.disk,

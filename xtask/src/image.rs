@@ -260,12 +260,17 @@ impl Image {
         Ok(flat)
     }
 
-    /// Writes the flat file where it stays until the same boot is prepared again.
+    /// Writes the flat file to `folder`, where it stays until the same boot is prepared again.
     ///
     /// # Errors
     ///
     /// As [`flat`](Self::flat), and from the file system.
-    pub fn write_flat(&self, command_line: &str, files: &[(String, Vec<u8>)]) -> Result<PathBuf> {
+    pub fn write_flat(
+        &self,
+        folder: &Path,
+        command_line: &str,
+        files: &[(String, Vec<u8>)],
+    ) -> Result<PathBuf> {
         let flat = self.flat(command_line, files)?;
         // The name follows from what distinguishes this boot from others of the same image.
         let mut crc = wire::crc::Crc32::new();
@@ -275,7 +280,7 @@ impl Image {
         let parts = std::iter::once(command_line.as_bytes()).chain(parts);
         parts.flatten().for_each(|&byte| crc.update(byte));
         let name = format!("{}-{:08x}.img", self.name, crc.finish());
-        let path = workspace::artifacts().join(name);
+        let path = folder.join(name);
         replace(&path, &flat)?;
         Ok(path)
     }

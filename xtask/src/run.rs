@@ -125,6 +125,7 @@ pub fn boot(
             disk: disk.as_deref(),
             quiet,
             gdb: Some(""),
+            folder: None,
         },
         on_event,
     )?;

@@ -1,48 +1,25 @@
-//! The boots that a run consists of, and the report that they make together.
+//! A run: what is booted for it, and the report that the boots make together.
 
-use super::collect::{CollectError, Collector, Header};
+use super::boots;
+use super::collect::Header;
 use super::goals;
 use super::peers;
 use super::provenance;
 use super::report::{Provenance, Report, Row, SCHEMA, Value};
+use super::session;
 use super::{Args, Images, TIMEOUT_SECONDS};
-use crate::console::{self, Printer};
-use crate::guest::{self, Boot, Event};
-use crate::image::Image;
-use crate::log::Level;
+use crate::console;
 use crate::machine::{self, Attachments, Board, MachineArgs, Size};
 use crate::trace::Loaded;
 use crate::trace::memory;
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
-use wire::bench::Record;
 use wire::glob;
 
-/// The filter is padded to multiples of this many bytes, so that boot costs the same for every filter.
-const FILTER_BYTES: usize = 256;
 /// The memory that raspi4b's device tree, and the built-in description of that board, tell of.
 const RASPI4B_MEMORY: Size = Size(960 << 20);
-/// The machines whose boot is compared.
-const BOOT_SIZES: [Size; 4] = [
-    Size(128 << 20),
-    Size(1 << 30),
-    Size(8 << 30),
-    Size(64 << 30),
-];
 /// The figure of that comparison.
 const GROWTH: &str = "boot/growth";
-
-/// One boot of a run.
-struct Session<'a> {
-    image: &'a Image,
-    command: &'static str,
-    filter: &'a str,
-    traces: &'a [Loaded],
-    machine: MachineArgs,
-    /// Whether it is there to be compared with boots on machines of other sizes.
-    is_sized: bool,
-}
 
 /// Boots as often as it takes, and gathers what was measured.
 ///
@@ -50,30 +27,35 @@ struct Session<'a> {
 ///
 /// If a trace fits no machine, a boot does not count, or nothing was measured.
 pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result<Report> {
-    let progress = ProgressBar::new(0).with_style(style());
+    let sessions = session::sessions(args, images, traces)?;
+    let wanted = |name: &str| glob::selects(&args.filter, name);
     let mut report = Report::default();
     let mut totals = Vec::new();
     let mut header = None::<Header>;
-    for session in sessions(args, images, traces)? {
-        let mut collector = boot(args.seed, &session, ("", Some("")), &progress)?;
+    for (session, mut collector) in sessions.iter().zip(boots::run(args, &sessions)?) {
         let found = collector.check()?;
         if let Some(first) = &header {
             ensure!(first == found, "two boots differ: {first:?}, {found:?}");
         }
         header = Some(found.clone());
-        if session.is_sized {
-            totals.extend(name_by_size(&mut collector.rows, session.machine.memory()));
-            collector
-                .rows
-                .retain(|row| glob::selects(&args.filter, &row.name));
+        if let Some(size) = session.size {
+            totals.extend(name_by_size(&mut collector.rows, size));
         }
-        report.rows.extend(collector.rows);
-        report.values.extend(collector.values);
-        report.excluded.extend(collector.excluded);
+        let rows = collector.rows.into_iter();
+        report.rows.extend(rows.filter(|row| wanted(&row.name)));
+        let values = collector.values.into_iter();
+        report
+            .values
+            .extend(values.filter(|value| wanted(&value.name)));
+        for excluded in collector.excluded {
+            // A whole allocator is left out by each of its families.
+            if !report.excluded.contains(&excluded) {
+                report.excluded.push(excluded);
+            }
+        }
         report.timelines.extend(collector.timelines);
         report.maps.extend(collector.maps);
     }
-    progress.finish_and_clear();
     let growth = growth(&totals).filter(|value| glob::selects(&args.filter, &value.name));
     report.values.extend(growth);
     ensure!(
@@ -114,9 +96,8 @@ pub(super) fn watch(
     gdb: Option<&str>,
 ) -> Result<()> {
     let more = format!(" watch={} at={at}", args.filter);
-    for session in sessions(args, images, traces)? {
-        let hidden = ProgressBar::hidden();
-        boot(args.seed, &session, (&more, gdb), &hidden)?.check()?;
+    for session in session::sessions(args, images, traces)? {
+        boots::watch(args.seed, &session, &more, gdb)?.check()?;
     }
     Ok(())
 }
@@ -125,59 +106,6 @@ pub(super) fn watch(
 pub(super) fn wants(filter: &str, front: &str) -> bool {
     let first = filter.split('/').next().unwrap_or_default();
     first.contains(['*', '?']) || first == front
-}
-
-/// What is booted, each machine sized before the first boots.
-fn sessions<'a>(
-    args: &'a Args,
-    images: &'a Images,
-    traces: &'a [Loaded],
-) -> Result<Vec<Session<'a>>> {
-    let image = &images.main;
-    let bytes = image.flat("", &[])?.len() as u64;
-    let front = args.filter.split('/').next().unwrap_or_default();
-    let rows = !matches!(front, "trace" | "peer" | "contended");
-    let rows = rows.then_some((image, "bench", &[][..]));
-    let contended = images.contended.as_ref();
-    let contended = contended.map(|image| (image, "contended", &[][..]));
-    let line_up = !args.peers.is_empty() && wants(&args.filter, "peer");
-    let line_up = line_up.then_some((image, "peers", &[][..]));
-    let replays = traces.chunks(1).map(|trace| (image, "replay", trace));
-    let boots = rows
-        .into_iter()
-        .chain(contended)
-        .chain(line_up)
-        .chain(replays);
-    let mut sessions = boots
-        .map(|(image, command, traces)| {
-            Ok(Session {
-                image,
-                command,
-                filter: &args.filter,
-                traces,
-                machine: sized(&args.machine, bytes, traces)?,
-                is_sized: false,
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    if args.boot_sizes || args.check {
-        for size in BOOT_SIZES {
-            let machine = MachineArgs {
-                mem: Some(size),
-                ..args.machine.clone()
-            };
-            machine.validate()?;
-            sessions.push(Session {
-                image,
-                command: "bench",
-                filter: "boot",
-                traces: &[],
-                machine: sized(&machine, bytes, &[])?,
-                is_sized: true,
-            });
-        }
-    }
-    Ok(sessions)
 }
 
 /// Puts the size into the names of the rows of a boot; returns what that boot cost.
@@ -277,101 +205,4 @@ pub(super) fn sized(
     ));
     machine.mem = Some(needed);
     Ok(machine)
-}
-
-/// Boots once and gathers the records; `more` is added to the command line, and `gdb` to how the user is
-/// told to debug.
-fn boot(
-    seed: u64,
-    session: &Session<'_>,
-    (more, gdb): (&str, Option<&str>),
-    progress: &ProgressBar,
-) -> Result<Collector> {
-    let Session {
-        image,
-        command,
-        filter,
-        traces,
-        machine,
-        ..
-    } = session;
-    let mut filter = (*filter).to_owned().into_bytes();
-    filter.resize(filter.len().next_multiple_of(FILTER_BYTES), b' ');
-    let mut files = vec![("filter".to_owned(), filter)];
-    files.extend(
-        traces
-            .iter()
-            .map(|t| (format!("trace:{}", t.name), t.bytes.clone())),
-    );
-    let boot = Boot {
-        image,
-        machine,
-        command_line: format!("cmd={command} seed={seed:#018x} unit=instructions{more}"),
-        files,
-        icount: true,
-        disk: None,
-        quiet: false,
-        gdb,
-    };
-    let (mut collector, mut printer) = (Collector::default(), Printer::stderr());
-    let outcome = guest::boot(&boot, &mut |event| match event {
-        Event::Bench(record) => {
-            collector.take(&record);
-            show_progress(progress, &collector, &record);
-        }
-        event if worth_showing(&event, machine) => progress.suspend(|| printer.event(&event)),
-        _ => {}
-    })?;
-    let code = outcome.verdict()?;
-    if code != 0 && collector.failures.is_empty() {
-        bail!(CollectError::Exited(code));
-    }
-    Ok(collector)
-}
-
-/// What can be measured, with a sentence each.
-///
-/// # Errors
-///
-/// If a trace fits no machine, or the boot does not count.
-pub(super) fn plan(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Vec<(String, String)>> {
-    let bytes = image.flat("", &[])?.len() as u64;
-    let session = Session {
-        image,
-        command: "list",
-        filter: &args.filter,
-        traces,
-        machine: sized(&args.machine, bytes, traces)?,
-        is_sized: false,
-    };
-    Ok(boot(args.seed, &session, ("", Some("")), &ProgressBar::hidden())?.plan)
-}
-
-/// Logs of an ordinary boot would drown a report; what warns, and what is asked for, is shown.
-fn worth_showing(event: &Event<'_>, machine: &MachineArgs) -> bool {
-    match event {
-        Event::Log(line) => {
-            machine.log < Level::Info || line.level.is_none_or(|level| level >= Level::Warn)
-        }
-        Event::Fault(_) => true,
-        // Every boot greets in plain text; what a dying one says is for the user.
-        Event::Plain(text) => !(text.trim().is_empty() || text.contains("console up")),
-        _ => false,
-    }
-}
-
-fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn show_progress(progress: &ProgressBar, collector: &Collector, record: &Record<'_>) {
-    let planned = |name: &str| collector.plan.iter().any(|(row, _)| row == name);
-    match *record {
-        Record::Row { .. } => progress.inc_length(1),
-        Record::Begin { name } => progress.set_message(name.to_owned()),
-        Record::Done { .. } => progress.inc(1),
-        Record::Value { name, .. } if planned(name) => progress.inc(1),
-        _ => {}
-    }
 }

@@ -1,13 +1,13 @@
 //! `cargo xtask bench`: boots the instrument, gathers what it measured, writes the report.
 //!
-//! Our own rows are measured in one boot, those of other allocators in a second one, and each trace in
-//! one of its own. So none of them changes another row's figures (not even those of boot, which reads
-//! what comes behind the image), and each machine is as large as its trace needs.
+//! Each family of rows is measured in a boot of its own, and so is each trace (see `session`). So none of
+//! them changes another row's figures, and each machine is as large as its trace needs.
 //!
 //! The report alone goes to standard output; everything else goes to standard error. Nothing in a
 //! report depends on the time of day or on how fast the host is.
 
 pub mod at_max;
+mod boots;
 pub mod collect;
 pub mod exact;
 pub mod format;
@@ -20,6 +20,7 @@ pub mod peers;
 pub mod provenance;
 pub mod replays;
 pub mod report;
+mod session;
 
 use crate::console;
 use crate::image::{self, Image, Target};
@@ -31,6 +32,7 @@ use collect::CollectError;
 use format::Format;
 use goals::{Outcome, Reached};
 use report::Report;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use wire::glob;
 
@@ -94,6 +96,9 @@ pub struct Args {
     /// Leave out the counts of allocations, to see what they cost
     #[arg(long, conflicts_with_all = ["host", "check"])]
     pub uncounted: bool,
+    /// Machines that run side by side; no figure depends on it [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
     /// The machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -246,7 +251,7 @@ fn wants_trace(filter: &str, name: &str) -> bool {
 }
 
 fn list(args: &Args, image: &Image, traces: &[Loaded]) -> Result<String> {
-    let plan = measure::plan(args, image, traces)?;
+    let plan = boots::plan(args, image, traces)?;
     ensure!(!plan.is_empty(), "no row is called `{}`", args.filter);
     let width = plan.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines = plan

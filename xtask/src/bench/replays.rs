@@ -41,6 +41,7 @@ pub fn on_all_cores() -> Result<()> {
         disk: None,
         quiet: true,
         gdb: Some(""),
+        folder: None,
     };
     let mut transcript = Printer::new(Vec::new(), false);
     let outcome = guest::boot(&boot, &mut |event| transcript.event(&event))?;

@@ -216,6 +216,7 @@ fn device_tree_refused(
         disk: None,
         quiet: true,
         gdb: Some(""),
+        folder: None,
     };
     let outcome = guest::boot(&boot, &mut |event| transcript.event(&event))?;
     let said = transcript.text();

@@ -131,6 +131,7 @@ impl Bootable {
             // One line for each kind of machine is enough, unless there is much to look at.
             quiet: !self.show && line.contains("only="),
             gdb: Some(""),
+            folder: None,
         };
         let mut shown = self.show.then(Printer::stderr);
         guest::boot(&boot, &mut |event| {

@@ -104,6 +104,7 @@ fn run(case: &Case, image: &Image, seconds: u64, seed: u64, show: bool) -> Resul
         disk: None,
         quiet: !show,
         gdb: Some(""),
+        folder: None,
     };
     let mut transcript = Printer::new(Vec::new(), false);
     let mut line = String::new();

@@ -1,0 +1,206 @@
+//! Boots sessions, as many at once as the host has processors, and gathers what each measured.
+//!
+//! Instructions are counted, so what else the host does changes no figure: boots side by side give the
+//! same bytes as one after the other.
+
+use super::Args;
+use super::collect::{CollectError, Collector};
+use super::measure::sized;
+use super::session::Session;
+use crate::console::{self, Printer};
+use crate::guest::{self, Boot, Event};
+use crate::image::Image;
+use crate::log::Level;
+use crate::machine::MachineArgs;
+use crate::trace::Loaded;
+use crate::workspace;
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::num::NonZero;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use wire::bench::Record;
+
+/// The filter is padded to multiples of this many bytes, so that boot costs the same for every filter.
+const FILTER_BYTES: usize = 256;
+
+/// What each of `sessions` measured, in their order.
+///
+/// # Errors
+///
+/// If a boot does not count, the first of them.
+pub(super) fn run(args: &Args, sessions: &[Session<'_>]) -> Result<Vec<Collector>> {
+    let rows = sessions.iter().map(|session| session.rows).sum();
+    let progress = ProgressBar::new(rows).with_style(style());
+    let found: Vec<OnceLock<Result<Collector>>> =
+        sessions.iter().map(|_| OnceLock::new()).collect();
+    let left = Mutex::new(sessions.iter().zip(&found));
+    let work = || {
+        loop {
+            let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((session, found)) = next else { break };
+            let result = boot(args.seed, session, ("", Some("")), &progress);
+            let failed = result.is_err();
+            let _ = found.set(result);
+            if failed {
+                // What nobody began is not begun any more.
+                left.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .by_ref()
+                    .for_each(drop);
+            }
+        }
+    };
+    thread::scope(|scope| (0..at_once(args)).for_each(|_| drop(scope.spawn(work))));
+    progress.finish_and_clear();
+    let found = found.into_iter().filter_map(OnceLock::into_inner);
+    found.collect()
+}
+
+/// Boots side by side.
+fn at_once(args: &Args) -> usize {
+    if args.machine.gdb.is_some() {
+        return 1;
+    }
+    let processors = || thread::available_parallelism().map_or(1, NonZero::get);
+    args.jobs.map_or_else(processors, NonZero::get)
+}
+
+/// What can be measured, with a sentence each.
+///
+/// # Errors
+///
+/// If a trace fits no machine, or the boot does not count.
+pub(super) fn plan(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Vec<(String, String)>> {
+    let bytes = image.flat("", &[])?.len() as u64;
+    let session = Session {
+        image,
+        command: "list",
+        family: args.filter.clone(),
+        rows: 0,
+        traces,
+        machine: MachineArgs {
+            gdb: None,
+            ..sized(&args.machine, bytes, traces)?
+        },
+        size: None,
+    };
+    Ok(watch(args.seed, &session, "", None)?.plan)
+}
+
+/// Boots `session` for a debugger, `more` being added to the command line; `gdb` is what the user's is told,
+/// if the user has one.
+///
+/// # Errors
+///
+/// If the boot does not count.
+pub(super) fn watch(
+    seed: u64,
+    session: &Session<'_>,
+    more: &str,
+    gdb: Option<&str>,
+) -> Result<Collector> {
+    boot(seed, session, (more, gdb), &ProgressBar::hidden())
+}
+
+/// Boots once and gathers the records; `more` is added to the command line, and `gdb` to how the user is
+/// told to debug.
+fn boot(
+    seed: u64,
+    session: &Session<'_>,
+    (more, gdb): (&str, Option<&str>),
+    progress: &ProgressBar,
+) -> Result<Collector> {
+    let machine = &session.machine;
+    let folder = workspace::artifacts();
+    let folder = std::fs::create_dir_all(&folder)
+        .and_then(|()| tempfile::Builder::new().prefix("boot-").tempdir_in(&folder))
+        .with_context(|| format!("cannot write to {}", folder.display()))?;
+    let boot = Boot {
+        image: session.image,
+        machine,
+        command_line: format!(
+            "cmd={} seed={seed:#018x} unit=instructions{more}",
+            session.command
+        ),
+        files: files(session),
+        icount: true,
+        disk: None,
+        // There are many, all alike but for the image; one that fails is shown.
+        quiet: machine.gdb.is_none(),
+        gdb,
+        folder: Some(folder.path()),
+    };
+    let (mut collector, mut printer) = (Collector::default(), Printer::stderr());
+    let outcome = guest::boot(&boot, &mut |event| match event {
+        Event::Bench(record) => {
+            collector.take(&record);
+            show_progress(progress, session, &collector, &record);
+        }
+        event if worth_showing(&event, machine) => progress.suspend(|| printer.event(&event)),
+        _ => {}
+    })?;
+    let code = outcome.verdict().inspect_err(|_| {
+        // The flat file stays, so that the command can be repeated.
+        let _ = folder.keep();
+        progress.suspend(|| {
+            for complaint in &outcome.complaints {
+                console::say(format_args!("qemu: {complaint}"));
+            }
+            console::say(format_args!(
+                "{} failed: {}",
+                session.family, outcome.qemu_command
+            ));
+        });
+    })?;
+    if code != 0 && collector.failures.is_empty() {
+        bail!(CollectError::Exited(code));
+    }
+    Ok(collector)
+}
+
+/// What stands behind the image.
+fn files(session: &Session<'_>) -> Vec<(String, Vec<u8>)> {
+    let mut filter = session.family.clone().into_bytes();
+    filter.resize(filter.len().next_multiple_of(FILTER_BYTES), b' ');
+    let traces = session.traces.iter();
+    let traces = traces.map(|trace| (format!("trace:{}", trace.name), trace.bytes.clone()));
+    std::iter::once(("filter".to_owned(), filter))
+        .chain(traces)
+        .collect()
+}
+
+/// Logs of an ordinary boot would drown a report; what warns, and what is asked for, is shown.
+fn worth_showing(event: &Event<'_>, machine: &MachineArgs) -> bool {
+    match event {
+        Event::Log(line) => {
+            machine.log < Level::Info || line.level.is_none_or(|level| level >= Level::Warn)
+        }
+        Event::Fault(_) => true,
+        // Every boot greets in plain text; what a dying one says is for the user.
+        Event::Plain(text) => !(text.trim().is_empty() || text.contains("console up")),
+        _ => false,
+    }
+}
+
+fn style() -> ProgressStyle {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn show_progress(
+    progress: &ProgressBar,
+    session: &Session<'_>,
+    collector: &Collector,
+    record: &Record<'_>,
+) {
+    let planned = |name: &str| collector.plan.iter().any(|(row, _)| row == name);
+    match *record {
+        // The rows of other sessions were counted before the first boot.
+        Record::Row { .. } if session.rows == 0 => progress.inc_length(1),
+        Record::Begin { name } => progress.set_message(name.to_owned()),
+        Record::Done { .. } => progress.inc(1),
+        Record::Value { name, .. } if planned(name) => progress.inc(1),
+        _ => {}
+    }
+}

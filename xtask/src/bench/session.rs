@@ -1,0 +1,164 @@
+//! The boots that a run consists of: a fresh machine for each family of rows.
+//!
+//! An allocator is never the same again after a workload: slabs exist, lists are full, blocks are split.
+//! So each family (what one workload measures) and each trace has a machine to itself, which has just
+//! booted. A row's figures then depend neither on which others were asked for nor on which stand before
+//! it, and a run can be split between machines at will. A boot takes a tenth of a second.
+
+use super::boots;
+use super::measure::sized;
+use super::{Args, Images};
+use crate::image::Image;
+use crate::machine::{MachineArgs, Size};
+use crate::trace::Loaded;
+use anyhow::Result;
+
+/// The machines whose boot is compared.
+const BOOT_SIZES: [Size; 4] = [
+    Size(128 << 20),
+    Size(1 << 30),
+    Size(8 << 30),
+    Size(64 << 30),
+];
+/// The family of the phases of boot.
+const BOOT: &str = "boot";
+
+/// One boot of a run.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    /// What is booted.
+    pub(super) image: &'a Image,
+    /// The image's command.
+    pub(super) command: &'static str,
+    /// What it measures: a filter that selects all rows of one family, and no others.
+    pub(super) family: String,
+    /// The rows and figures that are known to come of it.
+    pub(super) rows: u64,
+    /// What it replays.
+    pub(super) traces: &'a [Loaded],
+    /// The machine.
+    pub(super) machine: MachineArgs,
+    /// Its memory, if it is there to be compared with boots on machines of other sizes.
+    pub(super) size: Option<Size>,
+}
+
+/// What is booted for the rows that `args` select, each machine sized before the first boots.
+///
+/// # Errors
+///
+/// If a trace fits no machine, or the image cannot list its rows.
+pub(super) fn sessions<'a>(
+    args: &'a Args,
+    images: &'a Images,
+    traces: &'a [Loaded],
+) -> Result<Vec<Session<'a>>> {
+    let asked = &args.machine;
+    let mut sessions = Vec::new();
+    for (family, rows) in families(args, images)? {
+        sessions.push(Session {
+            rows,
+            ..Session::new(images, &family, asked, &[])?
+        });
+    }
+    for trace in traces.chunks(1) {
+        let family = format!("trace/{}", trace[0].name);
+        sessions.push(Session::new(images, &family, asked, trace)?);
+    }
+    if args.boot_sizes || args.check {
+        for size in BOOT_SIZES {
+            let machine = MachineArgs {
+                mem: Some(size),
+                ..asked.clone()
+            };
+            machine.validate()?;
+            sessions.push(Session {
+                size: Some(size),
+                ..Session::new(images, BOOT, &machine, &[])?
+            });
+        }
+    }
+    Ok(sessions)
+}
+
+impl<'a> Session<'a> {
+    /// The boot that measures `family`, known by how its name begins.
+    fn new(
+        images: &'a Images,
+        family: &str,
+        machine: &MachineArgs,
+        traces: &'a [Loaded],
+    ) -> Result<Self> {
+        let front = family.split('/').next().unwrap_or_default();
+        let (image, command) = match (front, &images.contended) {
+            ("trace", _) => (&images.main, "replay"),
+            ("peer", _) => (&images.main, "peers"),
+            ("contended", Some(image)) => (image, "contended"),
+            _ => (&images.main, "bench"),
+        };
+        let bytes = image.flat("", &[])?.len() as u64;
+        Ok(Self {
+            image,
+            command,
+            family: family.to_owned(),
+            rows: 0,
+            traces,
+            machine: sized(machine, bytes, traces)?,
+            size: None,
+        })
+    }
+}
+
+/// The families that `args` select rows of, traces aside, and how many rows, in order.
+fn families(args: &Args, images: &Images) -> Result<Vec<(String, u64)>> {
+    if args.filter.split('/').next() == Some("trace") {
+        return Ok(Vec::new());
+    }
+    let plan = boots::plan(args, &images.main, &[])?;
+    let rows = plan.iter().map(|(name, _)| name.as_str());
+    // The image always has ours among them.
+    Ok(by_family(rows.filter(|name| {
+        !(args.peers.is_empty() && name.starts_with("peer/"))
+    })))
+}
+
+/// The families of `rows`, and how many rows are theirs.
+fn by_family<'a>(rows: impl Iterator<Item = &'a str>) -> Vec<(String, u64)> {
+    let mut families: Vec<(String, u64)> = Vec::new();
+    for row in rows {
+        let family = row.rsplit_once('/').map_or(row, |(family, _)| family);
+        match families.last_mut() {
+            Some((last, rows)) if last == family => *rows += 1,
+            _ => families.push((family.to_owned(), 1)),
+        }
+    }
+    families
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_workload_share_a_boot() {
+        let rows = [
+            "boot/entry",
+            "boot/total",
+            "pages/churn62/alloc",
+            "pages/churn62/recovered",
+            "mixed/toggle/free",
+            "mixed/toggle-linux/free",
+        ];
+        let families = by_family(rows.into_iter());
+        let families: Vec<(&str, u64)> = families
+            .iter()
+            .map(|(name, rows)| (name.as_str(), *rows))
+            .collect();
+        let expected = [
+            ("boot", 2),
+            ("pages/churn62", 2),
+            ("mixed/toggle", 1),
+            ("mixed/toggle-linux", 1),
+        ];
+        assert_eq!(families, expected);
+    }
+}
