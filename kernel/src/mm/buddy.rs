@@ -383,7 +383,7 @@ impl<'t> Buddy<'t> {
     /// here like this.
     #[inline]
     pub fn free(&mut self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
-        self.free_counting_merges(pfn, order).map(drop)
+        self.free_counting_merges(pfn, order).map(path::merged)
     }
 
     /// As [`free`](Self::free), and returns how many times the block merged with its buddy.
@@ -426,7 +426,6 @@ impl<'t> Buddy<'t> {
             let buddy = Pfn::new(pfn.get() ^ order.frames());
             let Some(list) = table.at(buddy).free_row(order) else {
                 self.link_in(pfn, order, row);
-                path::merged(order.get() - freed.get());
                 return order.get() - freed.get();
             };
             self.rows[list].remove(&table, buddy, order);
@@ -436,7 +435,6 @@ impl<'t> Buddy<'t> {
             order = order.larger().expect("below a pageblock's");
         }
         self.insert_whole(pfn, order, MigrateType::from_row(row));
-        path::merged(order.get() - freed.get());
         order.get() - freed.get()
     }
 

@@ -36,6 +36,7 @@ use super::gfp::Gfp;
 use super::local::Locals;
 use super::page_lists;
 use super::pageblock::{self, MigrateType, Pageblock};
+use super::path;
 use super::reclaim::Reclaim;
 use super::warnings::Warnings;
 use super::zeroing;
@@ -45,6 +46,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
 use spin::Once;
+use wire::path::Step;
 
 pub use super::frame_error::FrameError;
 
@@ -310,6 +312,7 @@ impl<'t> Frames<'t> {
     #[inline]
     fn free_past_lists(&self, pfn: Pfn, order: Order) -> Result<(), FrameError> {
         if order > page_lists::LARGEST {
+            path::note(Step::Zone);
             self.free_to_zone(pfn, order)
         } else {
             self.free_and_drain(pfn, order)

@@ -98,9 +98,11 @@ pub struct Local {
     spare: Cell<Option<NonNull<Slots>>>,
     /// How often a list of page frames had none, by the class of its zone.
     pub(super) page_misses: [OwnedWord; CLASSES],
-    /// The path that the running operation took so far.
+    /// The path that the running operation took so far, and the misses that earlier ones had.
     #[cfg(all(target_os = "none", feature = "paths"))]
     path: OwnedWord,
+    #[cfg(all(target_os = "none", feature = "paths"))]
+    earlier_misses: OwnedWord,
     magazines: [Magazine; MAGAZINES],
 }
 
@@ -127,6 +129,8 @@ impl Local {
             page_misses: [const { OwnedWord::new(0) }; CLASSES],
             #[cfg(all(target_os = "none", feature = "paths"))]
             path: OwnedWord::new(0),
+            #[cfg(all(target_os = "none", feature = "paths"))]
+            earlier_misses: OwnedWord::new(0),
             magazines: [const { Magazine::zero() }; MAGAZINES],
         }
     }
@@ -161,6 +165,15 @@ impl Local {
     #[cfg(all(target_os = "none", feature = "paths"))]
     pub(super) const fn path(&self) -> &OwnedWord {
         &self.path
+    }
+
+    /// Whether a list of page frames had none since this was asked last.
+    #[cfg(all(target_os = "none", feature = "paths"))]
+    pub(super) fn take_miss(&self) -> bool {
+        let misses = self.page_misses.iter().map(OwnedWord::get).sum();
+        let earlier = self.earlier_misses.get();
+        self.earlier_misses.set(misses);
+        misses != earlier
     }
 
     /// The magazine numbered `number`.

@@ -130,6 +130,7 @@ impl Frames<'_> {
     #[inline]
     pub(super) fn alloc_large(&self, order: Order, gfp: Gfp) -> Option<Pfn> {
         if order < pageblock::ORDER {
+            path::note(Step::Zone);
             return self.alloc_from_zone(order, gfp);
         }
         let local = self.locals.here();
@@ -150,7 +151,6 @@ impl Frames<'_> {
             return Some(pfn);
         }
         self.note_miss(local, gfp);
-        path::note(Step::PagesRefill);
         let pfn = self.alloc_from_zone(order, gfp)?;
         let share = self.table.frames().len() / SHARE;
         if order.frames() as usize <= share {
@@ -178,7 +178,6 @@ impl Frames<'_> {
             return Some(pfn);
         }
         self.note_miss(local, gfp);
-        path::note(Step::PagesRefill);
         local.learn(self);
         let has_slots = local.attach(number, CAPACITIES[order.index()]);
         let mut blocks = [Pfn::default(); BATCH];
@@ -215,7 +214,10 @@ impl Frames<'_> {
                 Ok(())
             }
             Some((entry, number)) => self.free_first(pfn, order, (entry, number)),
-            None => self.free_to_zone(pfn, order),
+            None => {
+                path::note(Step::Zone);
+                self.free_to_zone(pfn, order)
+            }
         }
     }
 
@@ -235,6 +237,7 @@ impl Frames<'_> {
             named => named,
         };
         if !state.is_ordinary() || !local.attach(number, CAPACITIES[order.index()]) {
+            path::note(Step::Zone);
             return self.free_to_zone(pfn, order);
         }
         entry.set_allocated(order, number);
@@ -260,7 +263,6 @@ impl Frames<'_> {
         let Some(first) = next() else {
             return false;
         };
-        path::note(Step::PagesDrain);
         let zone = self.zone_of_class(self.table.pageblock(first).state().class());
         if let Some(other) = zone.free_batch(first, order, &mut next) {
             self.give_back(other, order);

@@ -32,11 +32,23 @@ mod imp {
         word.set(word.get() + path::merged(levels.into()));
     }
 
-    pub(crate) fn take() -> Path {
+    /// A list of page frames was drained, and the blocks merged through `levels`.
+    #[inline(always)]
+    pub(crate) fn drained(levels: u8) {
         let word = cpu::local().path();
-        let path = Path::new(word.get());
+        word.set((word.get() | Step::PagesDrain.bit()) + path::merged(levels.into()));
+    }
+
+    pub(crate) fn take() -> Path {
+        let local = cpu::local();
+        let word = local.path();
+        let mut steps = word.get();
         word.set(0);
-        path
+        // Counted anyway, so that a note of it would cost twice.
+        if local.take_miss() {
+            steps |= Step::PagesRefill.bit();
+        }
+        Path::new(steps)
     }
 }
 
@@ -54,6 +66,9 @@ mod imp {
     #[inline(always)]
     pub(crate) const fn merged(_: u8) {}
 
+    #[inline(always)]
+    pub(crate) const fn drained(_: u8) {}
+
     pub(crate) const fn take() -> Path {
         Path::HIT
     }
@@ -64,4 +79,4 @@ pub fn take() -> Path {
     imp::take()
 }
 
-pub(crate) use imp::{merged, note, split};
+pub(crate) use imp::{drained, merged, note, split};

@@ -37,6 +37,7 @@ use super::frame::Table;
 use super::frame_error::FrameError;
 use super::gfp::Gfp;
 use super::pageblock::MigrateType;
+use super::path;
 use crate::sync::{Rank, SpinLock, SpinLockGuard};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -274,7 +275,7 @@ impl<'t> Zone<'t> {
         next: &mut impl FnMut() -> Option<Pfn>,
     ) -> Option<Pfn> {
         let mut buddy = self.buddy.lock();
-        let (mut pfn, mut merges) = (first, 0);
+        let (mut pfn, mut merges, mut other) = (first, 0, None);
         for left in (0..DRAINED).rev() {
             match buddy.free_counting_merges(pfn, order) {
                 Ok(made) => merges += made,
@@ -283,12 +284,16 @@ impl<'t> Zone<'t> {
             if left == 0 || merges >= MERGES {
                 break;
             }
-            pfn = next()?;
-            if !self.span.contains(&pfn) {
-                return Some(pfn);
+            match next() {
+                Some(inside) if self.span.contains(&inside) => pfn = inside,
+                elsewhere => {
+                    other = elsewhere;
+                    break;
+                }
             }
         }
-        None
+        path::drained(merges);
+        other
     }
 
     /// Takes a block for a request in need, as deep in the reserve as its flags go.

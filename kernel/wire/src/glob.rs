@@ -1,10 +1,17 @@
 //! How rows and tests are selected by name: `*` stands for any text, `?` for one character.
 //!
 //! Names are paths of words between slashes, and a pattern that matches the front of a name up to a
-//! slash selects it too: `kmalloc` selects `kmalloc/64/alloc`, and so does `kmalloc/*/alloc`.
+//! slash selects it too: `kmalloc` selects `kmalloc/64/alloc`, and so does `kmalloc/*/alloc`. Several
+//! patterns stand between commas.
 
-/// Whether `pattern` selects `name`.
-pub fn selects(pattern: &str, name: &str) -> bool {
+/// Whether one of `patterns` selects `name`.
+pub fn selects(patterns: &str, name: &str) -> bool {
+    patterns
+        .split(',')
+        .any(|pattern| one_selects(pattern, name))
+}
+
+fn one_selects(pattern: &str, name: &str) -> bool {
     let fronts = name.bytes().enumerate().filter(|&(_, byte)| byte == b'/');
     matches(pattern.as_bytes(), name.as_bytes())
         || fronts
@@ -70,6 +77,7 @@ mod tests {
             "*64*",
             "*",
             "kmalloc/6?/*",
+            "pages,kmalloc/64",
         ] {
             assert!(selects(pattern, "kmalloc/64/alloc"), "{pattern}");
         }
@@ -81,6 +89,7 @@ mod tests {
             "kmalloc/64/allo",
             "?",
             "*/free",
+            "pages,kmalloc/6",
         ] {
             assert!(!selects(pattern, "kmalloc/64/alloc"), "{pattern}");
         }

@@ -25,6 +25,8 @@ pub enum Step {
     Refill = 2 * LEVEL_BITS,
     /// The context's list of objects was full and was drained.
     Drain,
+    /// A block went to the buddy allocator or came from it, past the lists.
+    Zone,
     /// The context's list of page frames was empty and was refilled.
     PagesRefill,
     /// The context's list of page frames was full and was drained.
@@ -51,9 +53,10 @@ pub enum Step {
 
 impl Step {
     /// All of them, in the order in which they are named.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Refill,
         Self::Drain,
+        Self::Zone,
         Self::PagesRefill,
         Self::PagesDrain,
         Self::Depot,
@@ -77,6 +80,7 @@ impl Step {
         match self {
             Self::Refill => "refill",
             Self::Drain => "drain",
+            Self::Zone => "zone",
             Self::PagesRefill => "pages refill",
             Self::PagesDrain => "pages drain",
             Self::Depot => "depot",

@@ -184,7 +184,7 @@ fn worth_showing(event: &Event<'_>, machine: &MachineArgs) -> bool {
 }
 
 fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} rows, {eta} left, {msg}");
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Error, Result, ensure};
 /// If they differ, or one of them fails.
 pub fn repeats() -> Result<()> {
     for (filter, cores) in [("*/64/*", 1), ("trace/linux-boot-fs", 1), ("contended", 4)] {
-        let run = || Ok::<_, Error>(Format::Json.write(&measured(filter, cores)?)?);
+        let run = || Ok::<_, Error>(Format::Json.write(&measured(filter, cores)?, false)?);
         let (first, second) = (run()?, run()?);
         ensure!(
             first == second,

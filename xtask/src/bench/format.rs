@@ -1,7 +1,7 @@
 //! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
 use super::report::{Report, Row};
-use super::{goals, json, markdown, peers};
+use super::{goals, json, markdown, peers, tail};
 use std::fmt::Write;
 
 /// How a report is written.
@@ -19,17 +19,18 @@ pub enum Format {
 }
 
 impl Format {
-    /// The report in this format, its last line ended.
+    /// The report in this format, its last line ended. Tails are explained if `explain`, or if there are
+    /// few rows.
     ///
     /// # Errors
     ///
     /// If JSON cannot be made of it, which a report never causes.
-    pub fn write(self, report: &Report) -> serde_json::Result<String> {
+    pub fn write(self, report: &Report, explain: bool) -> serde_json::Result<String> {
         Ok(match self {
-            Self::Text => text(report),
+            Self::Text => text(report, explain),
             Self::Json => json::write(report)?,
             Self::Csv => csv(report),
-            Self::Md => markdown::write(report)?,
+            Self::Md => markdown::write(report, explain)?,
         })
     }
 }
@@ -39,7 +40,10 @@ const FIGURES: [&str; 9] = [
     "n", "cold", "min", "p50", "p90", "p99", "p99.9", "max", "mean",
 ];
 
-fn text(report: &Report) -> String {
+/// Rows up to which each one's tail is explained unasked.
+const FEW_ROWS: usize = 8;
+
+fn text(report: &Report, explain: bool) -> String {
     let mut text = header(report);
     let names = report.rows.iter().map(|row| row.name.len());
     let width = names.max().unwrap_or(0).max(report.unit.len());
@@ -69,6 +73,9 @@ fn text(report: &Report) -> String {
         .lines()
         .flat_map(|line| [line.trim_end(), "\n"])
         .collect();
+    if explain || report.rows.len() <= FEW_ROWS {
+        text.push_str(&tail::text(report));
+    }
     values(report, &mut text);
     let line_up = peers::text(report);
     if !line_up.is_empty() {
@@ -95,13 +102,16 @@ cache, no TLB and no pipeline. A maximum is the worst case observed, not a bound
 fn header(report: &Report) -> String {
     let at = &report.provenance;
     format!(
-        "commit   {}\nrustc    {} (core {})\nqemu     {}, -icount shift=0,sleep=off\n\
+        "commit   {}\nrustc    {} (core {})\nflags    {}\nqemu     {}: {}\n\
          machine  {}, {} (MIDR {}), {} core{}, {}, entered at EL{}\n\
-         kernel   tier {}, seed {}\noverhead {} {} of an empty measurement, subtracted\n\n",
+         kernel   tier {}, seed {}\nmeter    {} {} of an empty measurement, subtracted; a lone return \
+         reads {}, 100 nops and a return {}; two equal runs were equal\n\n",
         at.commit,
         at.rustc,
         at.core,
+        at.flags,
         at.qemu,
+        at.qemu_command,
         at.machine,
         at.cpu,
         at.midr,
@@ -113,6 +123,8 @@ fn header(report: &Report) -> String {
         at.seed,
         report.overhead,
         report.unit,
+        report.empty,
+        report.nops,
     )
 }
 
@@ -278,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned_and_grouped() {
-        let text = Format::Text.write(&report()).unwrap();
+        let text = Format::Text.write(&report(), false).unwrap();
         let line = |front: &str| text.lines().find(|line| line.starts_with(front)).unwrap();
         let (first, second) = (line("kmalloc/8/alloc"), line("mixed/toggle/free"));
         assert_eq!(first.len(), second.len());
@@ -298,7 +310,7 @@ mod tests {
 
     #[test]
     fn json_has_the_documented_fields_in_their_order() {
-        let json = Format::Json.write(&report()).unwrap();
+        let json = Format::Json.write(&report(), false).unwrap();
         let fields = [
             "schema",
             "unit",
@@ -347,7 +359,7 @@ mod tests {
 
     #[test]
     fn csv_has_a_line_a_row() {
-        let csv = Format::Csv.write(&report()).unwrap();
+        let csv = Format::Csv.write(&report(), false).unwrap();
         let lines: Vec<&str> = csv.lines().collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(

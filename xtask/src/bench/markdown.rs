@@ -5,7 +5,7 @@
 
 use super::format::grouped;
 use super::report::{Report, Row};
-use super::{goals, peers};
+use super::{goals, peers, tail};
 use serde::Deserialize;
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ const HEADINGS: &str = "\
 /// # Errors
 ///
 /// If the reference is malformed, which a test rules out.
-pub(super) fn write(report: &Report) -> serde_json::Result<String> {
+pub(super) fn write(report: &Report, explain: bool) -> serde_json::Result<String> {
     let reference: Reference = serde_json::from_str(REFERENCE)?;
     let lines: String = reference
         .rows
@@ -52,6 +52,9 @@ pub(super) fn write(report: &Report) -> serde_json::Result<String> {
     let line_up = peers::markdown(report);
     if !line_up.is_empty() {
         tables.push(line_up);
+    }
+    if explain {
+        tables.push(tail::markdown(report));
     }
     Ok(tables.join("\n"))
 }
@@ -186,7 +189,11 @@ mod tests {
 
     #[test]
     fn a_line_has_ours_and_linuxs() {
-        let text = write(&report(&["pages/0/alloc", "pages/0/free", "dma/4K/alloc"])).unwrap();
+        let text = write(
+            &report(&["pages/0/alloc", "pages/0/free", "dma/4K/alloc"]),
+            false,
+        )
+        .unwrap();
         let line = "| `pages/0`, hot pair | 1,250 / 1,250 | 1,250 / 1,250 | 1,300 / 1,300 | 558 / 271 \
                     | 238 / 200 |\n";
         assert!(text.contains(line), "{text}");
@@ -207,7 +214,7 @@ mod tests {
             "boot/64G/entry",
             "boot/64G/total",
         ];
-        let text = write(&report(&names)).unwrap();
+        let text = write(&report(&names), false).unwrap();
         let table = "| boot, on | 1G | 64G |\n|---|---|---|\n| `entry` | 1,300 | 1,300 |\n\
                      | `total` | 1,300 | 1,300 |\n";
         assert!(text.starts_with(table), "{text}");
@@ -215,10 +222,10 @@ mod tests {
 
     #[test]
     fn the_line_up_is_a_table() {
-        let text = write(&report(&[
-            "peer/talc/hot-64/alloc",
-            "peer/talc/hot-64/free",
-        ]))
+        let text = write(
+            &report(&["peer/talc/hot-64/alloc", "peer/talc/hot-64/free"]),
+            false,
+        )
         .unwrap();
         assert!(text.contains("| talc | 1250/1250 | –/– |"), "{text}");
         assert!(!text.contains("Linux"), "{text}");

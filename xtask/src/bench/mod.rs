@@ -21,6 +21,7 @@ pub mod provenance;
 pub mod replays;
 pub mod report;
 mod session;
+pub mod tail;
 
 use crate::console;
 use crate::image::{self, Image, Target};
@@ -46,7 +47,8 @@ const FAILED: u8 = 1;
 /// What to measure.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// Rows to measure: `*` is any text, `?` one character, and `kmalloc` is all of `kmalloc/*`
+    /// Rows to measure: `*` is any text, `?` one character, and `kmalloc` is all of `kmalloc/*`; several
+    /// between commas
     #[arg(
         long,
         value_name = "GLOB",
@@ -86,6 +88,10 @@ pub struct Args {
     /// boots on machines of several sizes too
     #[arg(long, conflicts_with_all = ["host", "list", "seed", "hardened"])]
     pub check: bool,
+    /// Break the tail of every row down by the path that its operations took, as reports of a few rows
+    /// do anyway (text and md)
+    #[arg(long, conflicts_with = "list")]
+    pub explain: bool,
     /// Rerun the slowest operation of one row: print its instructions one by one, with the functions'
     /// shares; with --gdb, halt for gdb right before it instead
     #[arg(long, value_name = "ROW", conflicts_with_all = ["host", "list", "filter", "boot_sizes", "check"])]
@@ -133,7 +139,7 @@ pub fn command(args: &Args) -> Result<u8> {
     }
     match measure::measure(args, &images, &traces) {
         Ok(report) => {
-            write(args, &args.format.write(&report)?)?;
+            write(args, &args.format.write(&report, args.explain)?)?;
             if args.check { check(&report) } else { Ok(0) }
         }
         Err(error) if error.is::<CollectError>() => {
