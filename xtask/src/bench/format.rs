@@ -36,7 +36,7 @@ impl Format {
 }
 
 /// Headings of the figures behind a row's name.
-const FIGURES: [&str; 9] = [
+pub(super) const FIGURES: [&str; 9] = [
     "n", "cold", "min", "p50", "p90", "p99", "p99.9", "max", "mean",
 ];
 
@@ -128,8 +128,8 @@ fn header(report: &Report) -> String {
     )
 }
 
-/// Rows with the same front stand together; each trace is a group of its own.
-fn group_of(name: &str) -> &str {
+/// Rows with the same front stand together; each trace and each peer is a group of its own.
+pub(super) fn group_of(name: &str) -> &str {
     let words = if name.starts_with("trace/") || name.starts_with("peer/") {
         2
     } else {
@@ -187,7 +187,7 @@ fn goals(report: &Report, text: &mut String) {
     }
 }
 
-fn figures(row: &Row) -> [String; 9] {
+pub(super) fn figures(row: &Row) -> [String; 9] {
     let mean = format!("{:.2}", row.mean);
     let (whole, hundredths) = mean.split_once('.').unwrap_or((&mean, "00"));
     let whole = whole.parse().map_or_else(|_| whole.to_owned(), grouped);

@@ -13,6 +13,7 @@ pub mod exact;
 pub mod format;
 pub mod goals;
 pub mod host;
+pub mod html;
 pub mod json;
 pub mod markdown;
 pub mod measure;
@@ -68,6 +69,9 @@ pub struct Args {
     /// Write the report to a file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Draw the report as one self-contained page, too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "list"])]
+    pub html: Option<PathBuf>,
     /// Replay this trace too, plain or compressed by gzip (bench/traces/README.md has the format)
     #[arg(long = "trace", value_name = "FILE")]
     pub traces: Vec<PathBuf>,
@@ -117,11 +121,12 @@ pub struct Args {
 /// If a trace is malformed or fits no machine, the image does not build, or a boot does not count.
 pub fn command(args: &Args) -> Result<u8> {
     args.machine.validate()?;
-    if let Some(file) = &args.output {
-        // Better now than when everything has been measured.
+    // Better now than when everything has been measured.
+    for (option, file) in [("output", &args.output), ("html", &args.html)] {
+        let Some(file) = file else { continue };
         let folder = file.parent().filter(|folder| *folder != Path::new(""));
         let writable = folder.is_none_or(Path::is_dir) && !file.is_dir();
-        ensure!(writable, "--output {}: no such folder", file.display());
+        ensure!(writable, "--{option} {}: no such folder", file.display());
     }
     if args.host {
         write(args, &host::measure(&args.filter, args.format)?)?;
@@ -140,6 +145,10 @@ pub fn command(args: &Args) -> Result<u8> {
     match measure::measure(args, &images, &traces) {
         Ok(report) => {
             write(args, &args.format.write(&report, args.explain)?)?;
+            if let Some(file) = &args.html {
+                save(file, &html::page(&report)?)?;
+                console::say(format_args!("the page is {}", file.display()));
+            }
             if args.check { check(&report) } else { Ok(0) }
         }
         Err(error) if error.is::<CollectError>() => {
@@ -169,11 +178,13 @@ fn check(report: &Report) -> Result<u8> {
 /// Writes the report where it was asked for.
 fn write(args: &Args, text: &str) -> Result<()> {
     match &args.output {
-        Some(file) => {
-            std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-        }
+        Some(file) => save(file, text),
         None => console::result(text).context("cannot write the report"),
     }
+}
+
+fn save(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// What is booted.
