@@ -12,7 +12,7 @@
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
 //! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `reserve` (free
 //! memory of a known size), `scratch` and `table` (the harness's own memory), `rows` and `run` (what each
-//! family does, row after row), `cores` (what takes several of them), `moving` (compaction), `replays` (all traces on all
+//! family does, row after row), `cores` (what takes several of them), `map` (memory drawn), `moving` (compaction), `replays` (all traces on all
 //! cores), `report` (what the host is told).
 //!
 //! # What a figure means
@@ -35,6 +35,8 @@ pub mod workload;
 pub mod cores;
 #[cfg(target_os = "none")]
 pub mod heap;
+#[cfg(target_os = "none")]
+pub mod map;
 #[cfg(target_os = "none")]
 pub mod meter;
 #[cfg(target_os = "none")]

@@ -2,6 +2,7 @@
 
 use crate::cores;
 use crate::generator::{self, Orders, Xorshift, XorshiftStar};
+use crate::map;
 use crate::meter::Meter;
 use crate::moving::Holes;
 use crate::ops::{self, DmaUser, Ops};
@@ -212,7 +213,7 @@ impl Rows<'_> {
             Work::Compact | Work::CompactRequest => self.compacted(family, timed, mixed),
             Work::Pathology(each) => each.run(timed, &mut random, table).map_err(WorkError::from),
             Work::OrderHunger => self.hunger(family, timed, table),
-            Work::Fragmented => self.fragmented(timed, mixed, table),
+            Work::Fragmented => self.fragmented(family, timed, mixed, table),
             Work::Used => self.used(family, timed, table),
             Work::Held1024 => self.held(family, timed, MIXED_LINUX, mixed),
             Work::Held65536 => self.held(family, timed, fill::HELD, &mut table[..fill::HELD_SLOTS]),
@@ -269,13 +270,16 @@ impl Rows<'_> {
 
     fn fragmented(
         self,
+        family: &Family,
         timed: &mut Timed<'_>,
         mixed: &mut [Slot],
         table: &mut [Slot],
     ) -> Result<(), WorkError> {
         let slots = &mut table[..fill::FRAGMENT_SLOTS];
         let mut churn = self.random(generator::CHURN_SEED);
+        self.draw(family, "before");
         fill::fragment(timed, &mut churn, timed.fragment(), slots)?;
+        self.draw(family, "after");
         timed.forget_cold();
         let mut random = self.random(generator::CRATES_SEED);
         Ok(workload::toggle(timed, &mut random, MIXED, mixed)?)
@@ -334,6 +338,15 @@ impl Rows<'_> {
         Ok(())
     }
 
+    /// Sends how physical memory stands, if any row of `family` was asked for; not if its allocator is not
+    /// the kernel's, which has one large area whatever it does.
+    fn draw(self, family: &Family, when: &str) {
+        let is_kernels = !family.name.starts_with("peer/");
+        if is_kernels && self.reporter.wants_family(family) {
+            map::send(self.reporter, &family.name, when);
+        }
+    }
+
     fn pages(
         self,
         family: &Family,
@@ -341,6 +354,9 @@ impl Rows<'_> {
         table: &mut [Slot],
     ) -> Result<(), WorkError> {
         let mut churn = self.random(generator::CHURN_SEED);
+        if matches!(family.work, Work::PagesChurn | Work::PagesChurnSingle) {
+            self.draw(family, "before");
+        }
         let used = match family.work {
             Work::PagesMix => {
                 let mut orders = Orders(self.random(generator::CRATES_SEED), pages::MIX_ORDER);
@@ -364,6 +380,7 @@ impl Rows<'_> {
             }
             _ => return Ok(pages::grow(timed, &mut churn, &mut table[..pages::GROWN])?),
         };
+        self.draw(family, "after");
         let (slots, rest) = table.split_at_mut(used);
         let free_frames = pages::FREE_BLOCKS * Order::MAX.frames() - pages::live_frames(slots);
         let recovered = fill::blocks(&mut timed.on(ops::PAGES_QUIETLY), RECOVERED_ORDER, rest);

@@ -25,6 +25,7 @@
 //! | [`contig`] | exact ranges beyond the largest block | |
 //! | `page_lists` | each context's lists of small blocks of frames | yes |
 //! | `zeroing` | memory and table entries made zero by cache lines | yes |
+//! | [`frame_map`] | what blocks of memory hold, for reports that draw it | |
 //! | [`path`] | which slow steps an operation took, for the bench | |
 //! | [`failures`], `warnings` | which requests failed; which of those the log tells | |
 //! | [`fault_injection`] | chosen failures, for tests | |
@@ -64,6 +65,7 @@ pub mod failures;
 pub mod fault_injection;
 pub mod frame;
 pub mod frame_error;
+pub mod frame_map;
 pub mod frames;
 pub mod gfp;
 pub mod heap;

@@ -206,7 +206,7 @@ impl Holder {
 }
 
 /// Migrate types by the number in [`Record::Map`].
-pub const MIGRATE_TYPES: [&str; 4] = ["unmovable", "movable", "reclaimable", "CMA"];
+pub const MIGRATE_TYPES: [&str; 5] = ["unmovable", "movable", "reclaimable", "CMA", "isolated"];
 
 /// Writes `record` into `buffer`; returns the part used.
 ///
