@@ -78,13 +78,51 @@ pub struct KernelHeap<'a>(Option<Timing<'a>>);
 #[derive(Debug)]
 struct Timing<'a> {
     meter: &'a Meter,
-    samples: &'a mut [Samples; Operation::ALL.len()],
+    sink: Sink<'a>,
+}
+
+#[derive(Debug)]
+enum Sink<'a> {
+    /// At once into the rows.
+    Samples(&'a mut [Samples; Operation::ALL.len()]),
+    /// Noted, one behind the other, for a row that several cores make together.
+    Costs(core::slice::IterMut<'a, Cost>),
+}
+
+/// What one operation gave.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    operation: Operation,
+    observed: Observed,
+}
+
+impl Cost {
+    /// None yet.
+    pub fn none() -> Self {
+        Self {
+            operation: Operation::Alloc,
+            observed: Observed::default(),
+        }
+    }
+
+    /// Makes a sample of it.
+    pub fn tell(&self, samples: &mut [Samples; Operation::ALL.len()]) {
+        samples[self.operation.index()].take(self.observed, true);
+    }
 }
 
 impl<'a> KernelHeap<'a> {
     /// A heap that times what it does into `samples`, until it stops recording.
     pub const fn timed(meter: &'a Meter, samples: &'a mut [Samples; Operation::ALL.len()]) -> Self {
-        Self(Some(Timing { meter, samples }))
+        let sink = Sink::Samples(samples);
+        Self(Some(Timing { meter, sink }))
+    }
+
+    /// A heap that notes what its operations cost in `costs`, one behind the other, until it stops
+    /// recording or they are full.
+    pub fn noted(meter: &'a Meter, costs: &'a mut [Cost]) -> Self {
+        let sink = Sink::Costs(costs.iter_mut());
+        Self(Some(Timing { meter, sink }))
     }
 
     /// A heap that only does it, and holds 0 bytes as far as it tells: counting all memory's free frames
@@ -103,12 +141,13 @@ impl<'a> KernelHeap<'a> {
         amount: u64,
         arguments: [u64; 4],
     ) -> u64 {
-        let Some(Timing { meter, samples }) = &mut self.0 else {
+        let Some(Timing { meter, sink }) = &mut self.0 else {
             // SAFETY: replay passes live objects only, as they were asked for (its invariant 1).
             return unsafe { op.call(arguments) };
         };
-        let samples = &mut samples[operation.index()];
-        if samples.is_watched() {
+        if let Sink::Samples(samples) = sink
+            && samples[operation.index()].is_watched()
+        {
             meter::watched(op);
         }
         let sample = if masked {
@@ -123,7 +162,18 @@ impl<'a> KernelHeap<'a> {
             amount,
             path: sample.path,
         };
-        samples.take(observed, true);
+        let cost = Cost {
+            operation,
+            observed,
+        };
+        match sink {
+            Sink::Samples(samples) => cost.tell(samples),
+            Sink::Costs(costs) => {
+                if let Some(place) = costs.next() {
+                    *place = cost;
+                }
+            }
+        }
         sample.result
     }
 }

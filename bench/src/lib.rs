@@ -6,14 +6,15 @@
 //! - [`generator`]: random numbers, sizes and orders, bit for bit the published ones;
 //! - [`workload`]: sequences of operations on a [`workload::Subject`];
 //! - [`replay`]: recorded traces, with every object stamped and verified;
+//! - [`threads`]: a trace's threads, each on a core, in the order that their objects impose;
 //! - [`peers`]: other crates' allocators, and the check that each must pass first;
 //! - [`samples`]: histograms of fixed size; [`plan`]: which rows there are; [`name`]: their names.
 //!
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
 //! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `reserve` (free
 //! memory of a known size), `scratch` and `table` (the harness's own memory), `rows` and `run` (what each
-//! family does, row after row), `cores` (what takes several of them), `map` (memory drawn), `moving` (compaction), `replays` (all traces on all
-//! cores), `report` (what the host is told).
+//! family does, row after row), `traces` (theirs), `cores` (what takes several of them), `map` (memory
+//! drawn), `moving` (compaction), `replays` (all traces on all cores), `report` (what the host is told).
 //!
 //! # What a figure means
 //!
@@ -29,6 +30,7 @@ pub mod plan;
 pub mod replay;
 pub mod samples;
 pub mod stamp;
+pub mod threads;
 pub mod workload;
 
 #[cfg(target_os = "none")]
@@ -61,3 +63,5 @@ pub mod self_check;
 pub mod subject;
 #[cfg(target_os = "none")]
 pub mod table;
+#[cfg(target_os = "none")]
+pub mod traces;

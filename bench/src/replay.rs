@@ -70,6 +70,20 @@ pub enum Entry {
     },
 }
 
+/// How memory stands between two events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Events so far.
+    pub events: u32,
+    /// Bytes that the trace had asked for and not freed, page frames included.
+    pub asked_bytes: u64,
+    /// Bytes that the allocators held for it.
+    pub held_bytes: u64,
+}
+
+/// Points of a replay, evenly spaced, and as many again at most.
+pub const POINTS: u32 = 200;
+
 /// What a replay adds up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -151,8 +165,9 @@ impl fmt::Display for ReplayError {
 
 impl core::error::Error for ReplayError {}
 
-/// Replays `trace` with `entries` as its slots, all empty and at least as many as it uses. What is
-/// still live at the end (or at an error) is freed, unrecorded.
+/// Replays `trace` with `entries` as its slots, all empty and at least as many as it uses, and shows
+/// `points` how memory stands every so often. What is still live at the end (or at an error) is freed,
+/// unrecorded.
 ///
 /// # Errors
 ///
@@ -161,74 +176,90 @@ pub fn replay(
     heap: &mut impl Heap,
     trace: &Trace<'_>,
     entries: &mut [Entry],
+    mut points: impl FnMut(Point),
 ) -> Result<Totals, ReplayError> {
-    let mut run = Run {
-        held_before: heap.held_bytes(),
-        heap,
-        asked_bytes: 0,
-        totals: Totals::default(),
-    };
+    let held_before = heap.held_bytes();
+    let mut run = Run::new(heap);
+    let mut totals = Totals::default();
+    let stride = (trace.totals.events / POINTS).max(1);
     let mut number = 0;
     let mut result = Ok(());
     for event in trace.events() {
-        result = run.event(entries, event, number);
+        let slot = event.slot;
+        result = entries
+            .get_mut(slot as usize)
+            .ok_or(ErrorKind::Malformed { slot })
+            .and_then(|entry| run.event(entry, event, number));
         if result.is_err() {
             break;
         }
         number += 1;
+        let held_bytes = run.heap.held_bytes().saturating_sub(held_before);
+        totals.peak_asked_bytes = totals.peak_asked_bytes.max(run.asked_bytes);
+        totals.peak_held_bytes = totals.peak_held_bytes.max(held_bytes);
+        if number % stride == 0 {
+            points(Point {
+                events: number,
+                asked_bytes: run.asked_bytes,
+                held_bytes,
+            });
+        }
     }
     run.heap.stop_recording();
     for (slot, entry) in (0..).zip(entries) {
         // The first error is the one to tell; after it contents are no longer to be relied on.
         result = result.and(run.release(entry, slot));
     }
-    let totals = run.totals;
-    result.map_or_else(
-        |kind| {
-            Err(ReplayError {
-                event: number,
-                kind,
-            })
-        },
-        |()| Ok(totals),
-    )
+    let failed = |kind| ReplayError {
+        event: number,
+        kind,
+    };
+    result.map(|()| totals).map_err(failed)
 }
 
-struct Run<'a, H> {
+/// Events on a heap, each checked.
+#[derive(Debug)]
+pub(crate) struct Run<'a, H> {
     heap: &'a mut H,
-    held_before: u64,
+    /// Meant modulo 2^64: one of several runs may free what another one allocated.
     asked_bytes: u64,
-    totals: Totals,
 }
 
-impl<H: Heap> Run<'_, H> {
-    fn event(&mut self, entries: &mut [Entry], event: Event, number: u32) -> Result<(), ErrorKind> {
+impl<'a, H: Heap> Run<'a, H> {
+    /// Events on `heap`, none so far.
+    pub(crate) const fn new(heap: &'a mut H) -> Self {
+        Self {
+            heap,
+            asked_bytes: 0,
+        }
+    }
+
+    /// Does the event `number` to what is in `entry`, its slot's.
+    pub(crate) fn event(
+        &mut self,
+        entry: &mut Entry,
+        event: Event,
+        number: u32,
+    ) -> Result<(), ErrorKind> {
         let slot = event.slot;
         let malformed = ErrorKind::Malformed { slot };
-        let entry = entries.get_mut(slot as usize).ok_or(malformed)?;
         let request = Request {
             size: event.size,
             align_log2: event.align_log2,
         };
         match (event.op, &*entry) {
-            (Op::Alloc, Entry::Empty) => self.alloc(entry, request, false, number, slot)?,
-            (Op::Zeroed, Entry::Empty) => self.alloc(entry, request, true, number, slot)?,
+            (Op::Alloc, Entry::Empty) => self.alloc(entry, request, false, number, slot),
+            (Op::Zeroed, Entry::Empty) => self.alloc(entry, request, true, number, slot),
             (Op::Pages, Entry::Empty) => {
                 let order = u8::try_from(event.size).map_err(|_| malformed)?;
-                self.alloc_pages(entry, order, number, slot)?;
+                self.alloc_pages(entry, order, number, slot)
             }
-            (Op::Realloc, Entry::Object { .. }) => {
-                self.realloc(entry, event.size, number, slot)?;
-            }
+            (Op::Realloc, Entry::Object { .. }) => self.realloc(entry, event.size, number, slot),
             (Op::Free, Entry::Object { .. }) | (Op::FreePages, Entry::Pages { .. }) => {
-                self.release(entry, slot)?;
+                self.release(entry, slot)
             }
-            _ => return Err(malformed),
+            _ => Err(malformed),
         }
-        self.totals.peak_asked_bytes = self.totals.peak_asked_bytes.max(self.asked_bytes);
-        let held = self.heap.held_bytes().saturating_sub(self.held_before);
-        self.totals.peak_held_bytes = self.totals.peak_held_bytes.max(held);
-        Ok(())
     }
 
     fn alloc(
@@ -242,7 +273,7 @@ impl<H: Heap> Run<'_, H> {
         let bytes = u64::from(request.size);
         let address = self.heap.alloc(request, zeroed);
         let address = address.ok_or(ErrorKind::OutOfMemory { bytes })?;
-        self.asked_bytes += bytes;
+        self.asked_bytes = self.asked_bytes.wrapping_add(bytes);
         *entry = Entry::Object {
             address,
             request,
@@ -280,7 +311,8 @@ impl<H: Heap> Run<'_, H> {
         let bytes = u64::from(size);
         let address = self.heap.realloc(address, request, size);
         let address = address.ok_or(ErrorKind::OutOfMemory { bytes })?;
-        self.asked_bytes = self.asked_bytes + bytes - u64::from(request.size);
+        let more = bytes.wrapping_sub(request.size.into());
+        self.asked_bytes = self.asked_bytes.wrapping_add(more);
         let request = Request { size, ..request };
         *entry = Entry::Object {
             address,
@@ -306,7 +338,7 @@ impl<H: Heap> Run<'_, H> {
         let bytes = block_bytes(order);
         let first = self.heap.alloc_pages(order);
         let first = first.ok_or(ErrorKind::OutOfMemory { bytes })?;
-        self.asked_bytes += bytes;
+        self.asked_bytes = self.asked_bytes.wrapping_add(bytes);
         *entry = Entry::Pages {
             first,
             order,
@@ -323,7 +355,7 @@ impl<H: Heap> Run<'_, H> {
     }
 
     /// Verifies and frees what is in `entry`, if anything.
-    fn release(&mut self, entry: &mut Entry, slot: u32) -> Result<(), ErrorKind> {
+    pub(crate) fn release(&mut self, entry: &mut Entry, slot: u32) -> Result<(), ErrorKind> {
         let (sound, freed) = match core::mem::take(entry) {
             Entry::Empty => (true, true),
             Entry::Object {
@@ -333,7 +365,7 @@ impl<H: Heap> Run<'_, H> {
             } => {
                 let object = self.heap.object(address, request);
                 let sound = Stamp::new(slot, stamped_by).is_in(object, object.len());
-                self.asked_bytes -= u64::from(request.size);
+                self.asked_bytes = self.asked_bytes.wrapping_sub(request.size.into());
                 (sound, self.heap.free(address, request))
             }
             Entry::Pages {
@@ -343,7 +375,7 @@ impl<H: Heap> Run<'_, H> {
             } => {
                 let pages = self.heap.pages(first, order);
                 let sound = Stamp::new(slot, stamped_by).is_in(pages, pages.len());
-                self.asked_bytes -= block_bytes(order);
+                self.asked_bytes = self.asked_bytes.wrapping_sub(block_bytes(order));
                 (sound, self.heap.free_pages(first, order))
             }
         };

@@ -52,7 +52,7 @@ fn is_sound(name: &str, bytes: &[u8]) -> bool {
             return false;
         }
     };
-    let replayed = replay::replay(&mut KernelHeap::untimed(), &trace, &mut entries);
+    let replayed = replay::replay(&mut KernelHeap::untimed(), &trace, &mut entries, |_| ());
     if let Err(error) = replayed {
         kernel::println!("{name}: {error}");
     }

@@ -1,29 +1,24 @@
 //! Row after row: which are wanted, what each does, and what is sent of it.
 
-use crate::heap::KernelHeap;
 use crate::meter::Meter;
 use crate::name::Name;
 use crate::peers::line_up;
 use crate::plan::{self, Family, Operation};
+use crate::replays;
 use crate::report::Reporter;
 use crate::rows::{Rows, WorkError};
 use crate::samples::Observed;
 use crate::scratch::Scratch;
 use crate::self_check;
 use crate::table::Table;
+use crate::traces::{self, Traces};
 use crate::workload::{Slot, fill};
-use crate::{replay, replays};
 use aarch64_cpu::registers::{MIDR_EL1, Readable};
 use kernel::ExitCode;
 use wire::bench::Record;
-use wire::trace::{Op, Trace};
 
-/// What payload files that hold traces are called, before the trace's name.
-const TRACE_PREFIX: &str = "trace:";
 /// What the rows of a boot phase measure.
 const ABOUT_BOOT: &str = "From the image's first instruction to the app, by phase; one sample.";
-/// What the rows of a trace measure.
-const ABOUT_TRACE: &str = "A recorded trace, every object stamped and verified.";
 
 /// Slots of the largest workload.
 #[expect(clippy::cast_possible_truncation, reason = "131,072")]
@@ -34,7 +29,8 @@ const SLOTS: u32 = fill::SLOTS as u32;
 const FILTER_FILE: &str = "filter";
 
 /// Lists rows or measures them, as the run parameters say: `cmd=list` for all rows, `cmd=replay` for
-/// the traces behind the image alone, `cmd=peers` for the line-up alone, anything else for all others.
+/// the traces behind the image alone on one core, `cmd=replay-threads` for those with several threads on
+/// all cores, `cmd=peers` for the line-up alone, anything else for all others.
 ///
 /// `cmd=contended` measures all cores at once, which means little in an image that does not yield inside
 /// sections (feature `contended`).
@@ -49,7 +45,7 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
     let params = kernel::params();
     let command = params.value("cmd").unwrap_or_default();
     if command == "replay-together" {
-        return replays::run(traces());
+        return replays::run(traces::all());
     }
     let watched = params.value("watch").zip(params.number("at"));
     scratch.watched = watched;
@@ -59,7 +55,7 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
         seed: params.number("seed").unwrap_or(0),
     };
     let list = command == "list";
-    if !["replay", "peers", "contended"].contains(&command) {
+    if !["replay", "replay-threads", "peers", "contended"].contains(&command) {
         session.plan_rows();
     }
     if command == "contended" || list && cores() > 1 {
@@ -69,7 +65,10 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
         line_up::plan(&session.reporter);
     }
     if list || command == "replay" {
-        session.plan_traces();
+        session.traces().plan();
+    }
+    if list || command == "replay-threads" {
+        session.traces().plan_threads();
     }
     if !list {
         let exact = params.value("unit") == Some("instructions");
@@ -127,11 +126,10 @@ impl Session {
     fn measure(&self, exact: bool, command: &str, scratch: &mut Scratch) {
         self.header();
         self_check::run(&self.meter, &self.reporter, exact, scratch);
-        if command == "replay" {
-            for (name, bytes) in traces() {
-                self.trace(name, bytes, scratch);
-            }
-            return;
+        match command {
+            "replay" => return self.traces().measure(scratch),
+            "replay-threads" => return self.traces().measure_threads(scratch),
+            _ => {}
         }
         if !["peers", "contended"].contains(&command) {
             self.boot(scratch);
@@ -168,6 +166,13 @@ impl Session {
             .for_each(|family| self.family(&family, scratch, table));
     }
 
+    const fn traces(&self) -> Traces<'_> {
+        Traces {
+            reporter: &self.reporter,
+            meter: &self.meter,
+        }
+    }
+
     const fn rows(&self) -> Rows<'_> {
         Rows {
             meter: &self.meter,
@@ -186,15 +191,6 @@ impl Session {
         });
         for family in plan::families(cores()) {
             self.reporter.plan_family(&family);
-        }
-    }
-
-    fn plan_traces(&self) {
-        for (name, bytes) in traces() {
-            let family = Name::new(format_args!("trace/{name}"));
-            for operation in Trace::parse(bytes).iter().flat_map(operations) {
-                self.reporter.plan(&family, &[operation], ABOUT_TRACE);
-            }
         }
     }
 
@@ -229,92 +225,4 @@ impl Session {
             Err(error) => reporter.failed(name, format_args!("{error}")),
         }
     }
-
-    fn trace(&self, name: &str, bytes: &[u8], scratch: &mut Scratch) {
-        let family = Name::new(format_args!("trace/{name}"));
-        let Some(trace) = Trace::parse(bytes) else {
-            self.reporter
-                .failed(&family, format_args!("the payload holds no sound trace"));
-            return;
-        };
-        let wanted =
-            operations(&trace).any(|operation| self.reporter.wants_any(&family, &[operation]));
-        if !wanted {
-            return;
-        }
-        self.reporter.send(&Record::Begin { name: &family });
-        scratch.begin(&family);
-        let mut entries = match Table::new(trace.totals.slots, replay::Entry::Empty) {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.reporter
-                    .failed(&family, format_args!("no room for its slots: {error}"));
-                return;
-            }
-        };
-        let mut heap = KernelHeap::timed(&self.meter, &mut scratch.samples);
-        match replay::replay(&mut heap, &trace, &mut entries) {
-            Ok(totals) => self.trace_totals(&family, &trace, &totals, scratch),
-            Err(error) => self.reporter.failed(&family, format_args!("{error}")),
-        }
-    }
-
-    fn trace_totals(
-        &self,
-        family: &str,
-        trace: &Trace<'_>,
-        totals: &replay::Totals,
-        scratch: &Scratch,
-    ) {
-        for operation in operations(trace) {
-            self.reporter.family(family, &[operation], &scratch.samples);
-        }
-        let spent = scratch
-            .samples
-            .iter()
-            .map(|samples| samples.totals().sum)
-            .sum();
-        let reporter = &self.reporter;
-        reporter.value(
-            format_args!("{family}/events"),
-            trace.len() as u64,
-            "events",
-        );
-        reporter.value(
-            format_args!("{family}/peak-asked"),
-            totals.peak_asked_bytes,
-            "bytes",
-        );
-        reporter.value(
-            format_args!("{family}/peak-held"),
-            totals.peak_held_bytes,
-            "bytes",
-        );
-        reporter.value(format_args!("{family}/total"), spent, "instructions");
-    }
-}
-
-/// The traces behind the image: name and bytes.
-fn traces() -> impl Iterator<Item = (&'static str, &'static [u8])> {
-    kernel::payload_files()
-        .filter_map(|(name, bytes)| Some((name.strip_prefix(TRACE_PREFIX)?, bytes)))
-}
-
-/// The operations that `trace` has events of.
-fn operations(trace: &Trace<'_>) -> impl Iterator<Item = Operation> {
-    let mut seen = [false; Operation::ALL.len()];
-    for event in trace.events() {
-        let operation = match event.op {
-            Op::Alloc => Operation::Alloc,
-            Op::Free => Operation::Free,
-            Op::Zeroed => Operation::Zeroed,
-            Op::Realloc => Operation::Realloc,
-            Op::Pages => Operation::PagesAlloc,
-            Op::FreePages => Operation::PagesFree,
-        };
-        seen[operation.index()] = true;
-    }
-    Operation::ALL
-        .into_iter()
-        .filter(move |operation| seen[operation.index()])
 }

@@ -1,9 +1,6 @@
 //! A program that allocates in every way there is, for tests of the recorder: `exercise WHAT…` does one
 //! thing after the other.
-#![cfg_attr(
-    target_os = "linux",
-    allow(unsafe_code, reason = "calls the C functions that are recorded")
-)]
+#![allow(unsafe_code, reason = "calls the C functions that are recorded")]
 
 #[cfg(target_os = "linux")]
 mod linux {

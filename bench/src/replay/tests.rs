@@ -169,7 +169,7 @@ fn run(model: &mut Model, events: &[Event]) -> Result<Totals, ReplayError> {
     let mut bytes = totals.header().to_vec();
     bytes.extend(events.iter().flat_map(|event| event.to_bytes()));
     let trace = Trace::parse(&bytes).unwrap();
-    replay(model, &trace, &mut [Entry::Empty; 5])
+    replay(model, &trace, &mut [Entry::Empty; 5], |_| ())
 }
 
 #[test]

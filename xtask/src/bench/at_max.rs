@@ -70,6 +70,10 @@ pub(super) fn command(args: &Args, row: &str) -> Result<u8> {
         matches!(args.format, Format::Text | Format::Json),
         "--at-max is written as text or json"
     );
+    ensure!(
+        !row.contains("/smp/"),
+        "--at-max follows one core: {row} is made by several"
+    );
     setup::ensure(args.machine.yes)?;
     let rerun = Rerun::new(args, row)?;
     if args.machine.gdb.is_some() {

@@ -5,7 +5,7 @@ use super::measure::measure;
 use super::report::Report;
 use super::{Args, build, load_traces};
 use crate::machine::MachineArgs;
-use anyhow::{Error, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 /// Checks that two runs of the same rows give the same report, byte for byte.
 ///
@@ -13,8 +13,21 @@ use anyhow::{Error, Result, ensure};
 ///
 /// If they differ, or one of them fails.
 pub fn repeats() -> Result<()> {
-    for (filter, cores) in [("*/64/*", 1), ("trace/linux-boot-fs", 1), ("contended", 4)] {
-        let run = || Ok::<_, Error>(Format::Json.write(&measured(filter, cores)?, false)?);
+    let folder = tempfile::tempdir().context("no folder for a trace")?;
+    let threads = folder.path().join("threads.trace");
+    std::fs::write(&threads, of_threads()).context("cannot write a trace")?;
+    for (filter, cores) in [
+        ("*/64/*", 1),
+        ("trace/linux-boot-fs", 1),
+        ("contended", 4),
+        ("trace/threads/smp", 4),
+    ] {
+        let run = || {
+            let args = args(filter, cores);
+            let traces = vec![threads.clone()];
+            let report = measured(&Args { traces, ..args })?;
+            Ok::<_, Error>(Format::Json.write(&report, false)?)
+        };
         let (first, second) = (run()?, run()?);
         ensure!(
             first == second,
@@ -30,17 +43,17 @@ pub fn repeats() -> Result<()> {
 ///
 /// If they do, or a run fails.
 pub fn filter_changes_nothing() -> Result<()> {
-    let whole = measured("*", 1)?.rows;
+    let whole = measured(&args("*", 1))?.rows;
     for filter in ["boot", "pages", "mixed/toggle/free"] {
-        for row in measured(filter, 1)?.rows {
+        for row in measured(&args(filter, 1))?.rows {
             ensure!(whole.contains(&row), "alone {row:?} differs: {whole:?}");
         }
     }
     Ok(())
 }
 
-fn measured(filter: &str, cores: u32) -> Result<Report> {
-    let args = Args {
+fn args(filter: &str, cores: u32) -> Args {
+    Args {
         filter: filter.to_owned(),
         no_default_traces: !filter.starts_with("trace"),
         machine: MachineArgs {
@@ -48,6 +61,24 @@ fn measured(filter: &str, cores: u32) -> Result<Report> {
             ..MachineArgs::default()
         },
         ..Args::default()
-    };
-    measure(&args, &build(&args)?, &load_traces(&args)?)
+    }
+}
+
+fn measured(args: &Args) -> Result<Report> {
+    measure(args, &build(args)?, &load_traces(args)?)
+}
+
+/// A trace of five threads, each of which frees what others made.
+fn of_threads() -> String {
+    const OBJECTS: usize = 3000;
+    const LIFE: usize = 50;
+    let made = (0..OBJECTS).map(|id| {
+        let make = format!("t {}\na {id} {}\n", id % 5, 1 + id * 37 % 2000);
+        let gone = id.checked_sub(LIFE);
+        let free = gone.map(|gone| format!("t {}\nf {gone}\n", (id + 1) % 5));
+        make + &free.unwrap_or_default()
+    });
+    // Threads are named in order.
+    let names = (0..5).map(|thread| format!("t {thread}\n"));
+    names.chain(made).collect()
 }

@@ -36,7 +36,6 @@ use goals::{Outcome, Reached};
 use report::Report;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use wire::glob;
 
 /// Traces that ship with the project.
 const SHIPPED: [&str; 3] = ["linux-boot-fs", "sqlite", "redis"];
@@ -247,24 +246,8 @@ fn load_traces(args: &Args) -> Result<Vec<Loaded>> {
         }
         traces.push(trace);
     }
-    traces.retain(|trace| wants_trace(&args.filter, &trace.name));
+    traces.retain(|trace| !session::replays(args, trace).is_empty());
     Ok(traces)
-}
-
-/// Whether `filter` may select a row of the trace `name`.
-fn wants_trace(filter: &str, name: &str) -> bool {
-    let operations = [
-        "alloc",
-        "free",
-        "zeroed",
-        "realloc",
-        "pages-alloc",
-        "pages-free",
-    ];
-    let mut rows = operations
-        .iter()
-        .map(|operation| format!("trace/{name}/{operation}"));
-    rows.any(|row| glob::selects(filter, &row))
 }
 
 fn list(args: &Args, image: &Image, traces: &[Loaded]) -> Result<String> {

@@ -12,6 +12,7 @@ use crate::image::Image;
 use crate::machine::{MachineArgs, Size};
 use crate::trace::Loaded;
 use anyhow::Result;
+use wire::glob;
 
 /// The machines whose boot is compared.
 const BOOT_SIZES: [Size; 4] = [
@@ -19,6 +20,15 @@ const BOOT_SIZES: [Size; 4] = [
     Size(1 << 30),
     Size(8 << 30),
     Size(64 << 30),
+];
+/// The last words of the rows that a trace may have.
+const OPERATIONS: [&str; 6] = [
+    "alloc",
+    "free",
+    "zeroed",
+    "realloc",
+    "pages-alloc",
+    "pages-free",
 ];
 /// The family of the phases of boot.
 const BOOT: &str = "boot";
@@ -61,8 +71,12 @@ pub(super) fn sessions<'a>(
         });
     }
     for trace in traces.chunks(1) {
-        let family = format!("trace/{}", trace[0].name);
-        sessions.push(Session::new(images, &family, asked, trace)?);
+        for (family, command) in replays(args, &trace[0]) {
+            sessions.push(Session {
+                command,
+                ..Session::new(images, &family, asked, trace)?
+            });
+        }
     }
     if args.boot_sizes || args.check {
         for size in BOOT_SIZES {
@@ -108,6 +122,20 @@ impl<'a> Session<'a> {
     }
 }
 
+/// The families of `trace` that `args` select rows of, each with the image's command: on one core, and
+/// where there are several and threads for them, on all.
+pub(super) fn replays(args: &Args, trace: &Loaded) -> Vec<(String, &'static str)> {
+    let family = format!("trace/{}", trace.name);
+    let on_all_cores = trace.threads > 1 && args.machine.cores() > 1;
+    let on_all_cores = on_all_cores.then(|| (format!("{family}/smp"), "replay-threads"));
+    let wanted = |(family, _): &(String, _)| {
+        let mut rows = OPERATIONS.iter().map(|one| format!("{family}/{one}"));
+        rows.any(|row| glob::selects(&args.filter, &row))
+    };
+    let families = [(family, "replay")].into_iter().chain(on_all_cores);
+    families.filter(wanted).collect()
+}
+
 /// The families that `args` select rows of, traces aside, and how many rows, in order.
 fn families(args: &Args, images: &Images) -> Result<Vec<(String, u64)>> {
     if args.filter.split('/').next() == Some("trace") {
@@ -137,6 +165,33 @@ fn by_family<'a>(rows: impl Iterator<Item = &'a str>) -> Vec<(String, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::memory::Footprint;
+
+    #[test]
+    fn threads_get_a_boot_of_their_own_where_there_are_cores_for_them() {
+        let mut trace = Loaded {
+            name: "x".to_owned(),
+            bytes: Vec::new(),
+            footprint: Footprint::default(),
+            threads: 1,
+        };
+        let families = |filter: &str, smp, trace: &Loaded| -> Vec<String> {
+            let mut args = Args {
+                filter: filter.to_owned(),
+                ..Args::default()
+            };
+            args.machine.smp = Some(smp);
+            let replays = replays(&args, trace).into_iter();
+            replays.map(|(family, _)| family).collect()
+        };
+        assert_eq!(families("*", 4, &trace), ["trace/x"]);
+        trace.threads = 2;
+        assert_eq!(families("*", 1, &trace), ["trace/x"]);
+        assert_eq!(families("trace/x", 4, &trace), ["trace/x", "trace/x/smp"]);
+        assert_eq!(families("trace/x/smp", 4, &trace), ["trace/x/smp"]);
+        assert_eq!(families("trace/x/free", 4, &trace), ["trace/x"]);
+        assert!(families("trace/y", 4, &trace).is_empty());
+    }
 
     #[test]
     fn rows_of_one_workload_share_a_boot() {

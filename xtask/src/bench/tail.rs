@@ -60,12 +60,16 @@ pub fn share(part: u64, whole: u64) -> String {
 /// What the slowest sample was, and how to look closer.
 pub fn slowest(row: &Row) -> String {
     let slowest = &row.slowest;
+    // One that several cores made is not followed.
+    let closer = match row.name.contains("/smp/") {
+        true => String::new(),
+        false => format!("; --at-max {} shows its instructions", row.name),
+    };
     format!(
-        "slowest: operation {} ({}), {}; --at-max {} shows its instructions",
+        "slowest: operation {} ({}), {}{closer}",
         grouped(slowest.operation),
         amount(row),
         slowest.path,
-        row.name
     )
 }
 

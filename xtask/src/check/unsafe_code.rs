@@ -20,6 +20,7 @@ const LISTED: &[&str] = &[
     "bench/src/reserve.rs",
     "bench/src/scratch.rs",
     "bench/src/table.rs",
+    "bench/src/threads/tests.rs",
     "kernel/src/arch/mod.rs",
     "kernel/src/bin/qemu-tests/devices.rs",
     "kernel/src/bin/qemu-tests/exceptions.rs",
