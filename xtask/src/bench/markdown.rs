@@ -4,27 +4,11 @@
 //! what this prints, so that no figure there was copied by hand.
 
 use super::format::grouped;
+use super::reference::{Line, Reference};
 use super::report::{Report, Row};
 use super::{goals, peers, tail};
-use serde::Deserialize;
 use std::fmt::Write;
 
-/// What Linux took, and which rows a document shows.
-#[derive(Deserialize)]
-struct Reference {
-    rows: Vec<Line>,
-}
-
-/// One line of the table.
-#[derive(Deserialize)]
-struct Line {
-    family: String,
-    about: String,
-    fast: String,
-    lean: String,
-}
-
-const REFERENCE: &str = include_str!("../../../bench/reference/linux-6.12.json");
 const HEADINGS: &str = "\
 | row, alloc / free | Tessera, mean | p99 | max | Linux fast | Linux lean |
 |---|---|---|---|---|---|
@@ -36,7 +20,7 @@ const HEADINGS: &str = "\
 ///
 /// If the reference is malformed, which a test rules out.
 pub(super) fn write(report: &Report, explain: bool) -> serde_json::Result<String> {
-    let reference: Reference = serde_json::from_str(REFERENCE)?;
+    let reference = Reference::linux()?;
     let lines: String = reference
         .rows
         .iter()
@@ -61,12 +45,8 @@ pub(super) fn write(report: &Report, explain: bool) -> serde_json::Result<String
 
 /// A line of ours beside Linux's; `None` if it was not measured.
 fn latencies(report: &Report, line: &Line) -> Option<String> {
-    let Line {
-        family,
-        about,
-        fast,
-        lean,
-    } = line;
+    let Line { family, about, .. } = line;
+    let (fast, lean) = (line.fast.text(), line.lean.text());
     let of = |operation: &str| {
         let name = format!("{family}/{operation}");
         report.rows.iter().find(|row| row.name == name)
@@ -84,7 +64,7 @@ fn latencies(report: &Report, line: &Line) -> Option<String> {
 }
 
 /// The mean to the tenth, and whole where it is whole.
-fn mean(row: &Row) -> String {
+pub(super) fn mean(row: &Row) -> String {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -19,6 +19,7 @@ pub mod markdown;
 pub mod measure;
 pub mod peers;
 pub mod provenance;
+mod reference;
 pub mod replays;
 pub mod report;
 mod session;

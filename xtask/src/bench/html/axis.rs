@@ -25,7 +25,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// A logarithmic one for values from `least` to `most`, with some room on both sides.
-    pub(super) fn log(least: u64, most: u64) -> Self {
+    pub(super) fn log(least: f64, most: f64) -> Self {
         let (low, high) = (log(least), log(most));
         let room = ((high - low) * 0.04).max(0.02);
         let range = low - room..high + room;
@@ -47,11 +47,12 @@ impl Axis {
 
     /// A logarithmic one for counts up to `most`, that gives one sample a height.
     pub(super) fn counts(most: u64) -> Self {
-        let powers = decimal(&[1.0], 1.0, most.max(10) as f64);
+        let most = (most as f64).max(10.0);
+        let powers = decimal(&[1.0], 1.0, most);
         let ticks = powers.into_iter().map(|at| (at.log10(), short(at)));
         Self {
             ticks: ticks.collect(),
-            range: -0.3..log(most.max(10)) + 0.1,
+            range: -0.3..log(most) + 0.1,
         }
     }
 
@@ -76,7 +77,7 @@ impl Axis {
 
     /// Percentiles of up to `n` samples, each further nine as wide as the one before: [`nines`].
     pub(super) fn percentiles(n: u64) -> Self {
-        let end = nines(n.saturating_sub(1), n).max(1.0) + 0.3;
+        let last = nines(n.saturating_sub(1), n).max(1.0);
         let names = [
             (0, 1, "0"),
             (1, 2, "p50"),
@@ -87,10 +88,10 @@ impl Axis {
             (99_999, 100_000, "p99.999"),
         ];
         let ticks = names.map(|(below, of, name)| (nines(below, of), name.to_owned()));
-        let ticks = ticks.into_iter().filter(|(at, _)| *at <= end);
+        let ticks = ticks.into_iter().filter(|(at, _)| *at < last + 1e-9);
         Self {
             ticks: ticks.collect(),
-            range: 0.0..end,
+            range: 0.0..last + 0.35,
         }
     }
 
@@ -130,8 +131,8 @@ impl Axis {
 }
 
 /// Where `value` lies on a logarithmic axis; 0 where 1 does.
-pub(super) fn log(value: u64) -> f64 {
-    (value.max(1) as f64).log10()
+pub(super) fn log(value: f64) -> f64 {
+    value.max(1.0).log10()
 }
 
 /// Where the percentile that `below` of `n` samples make lies: 90 % at 1, 99 % at 2. All of them is one
@@ -212,14 +213,14 @@ mod tests {
 
     #[test]
     fn narrow_and_wide_ranges_have_labels() {
-        assert_eq!(labels(&Axis::log(17, 20)), ["17", "18", "19", "20"]);
+        assert_eq!(labels(&Axis::log(17.0, 20.0)), ["17", "18", "19", "20"]);
         assert_eq!(
-            labels(&Axis::log(20, 800)),
+            labels(&Axis::log(20.0, 800.0)),
             ["20", "50", "100", "200", "500"]
         );
         let wide = ["100", "1k", "10k", "100k"];
-        assert_eq!(labels(&Axis::log(20, 127_879)), wide);
-        assert!(!labels(&Axis::log(7, 7)).is_empty());
+        assert_eq!(labels(&Axis::log(20.0, 127_879.0)), wide);
+        assert!(!labels(&Axis::log(7.0, 7.0)).is_empty());
         assert_eq!(labels(&Axis::linear(1_129_501.0, 1.0)), ["0", "500k", "1M"]);
     }
 

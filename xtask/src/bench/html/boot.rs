@@ -75,7 +75,7 @@ fn chart((size, rows): &Boot<'_>, unit: &str) -> Result<Markup> {
         for (index, (_, row)) in phases.iter().enumerate() {
             let (cost, middle) = (row.max as f64, -(index as f64));
             canvas.area([(0.0, middle + 0.32), (cost, middle - 0.32)], Colour::of(0))?;
-            canvas.note((cost, middle), format!(" {}", grouped(row.max)))?;
+            canvas.note((cost, middle), grouped(row.max))?;
         }
         Ok(())
     })?;

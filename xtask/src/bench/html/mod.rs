@@ -6,6 +6,7 @@
 //! filters rows by name and is not needed for anything else.
 
 mod axis;
+mod beside;
 mod boot;
 mod distribution;
 mod memory;
@@ -14,6 +15,7 @@ mod tables;
 mod tail;
 
 use super::format;
+use super::reference::Reference;
 use super::report::Report;
 use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -90,6 +92,8 @@ fn sections(report: &Report) -> Result<Vec<Option<Section>>> {
     let section = |id, title| move |body| Section { id, title, body };
     Ok(vec![
         tables::percentiles(report).map(section("percentiles", "Percentiles")),
+        beside::line_up(report)?.map(section("line-up", "Beside other allocators")),
+        beside::linux(report)?.map(section("linux", "Beside Linux")),
         distributions(report)?.map(section("distributions", "Distributions and tails")),
         memory::timelines(report)?.map(section("live", "Live bytes over time")),
         memory::maps(report)?.map(section("memory", "Physical memory")),
@@ -105,6 +109,7 @@ fn distributions(report: &Report) -> Result<Option<Markup>> {
     if report.rows.is_empty() {
         return Ok(None);
     }
+    let linux = Reference::linux()?;
     let mut families = Vec::new();
     for rows in report
         .rows
@@ -112,7 +117,8 @@ fn distributions(report: &Report) -> Result<Option<Markup>> {
     {
         let rows: Vec<_> = rows.iter().collect();
         let name = family_of(&rows[0].name);
-        let body = distribution::family(name, &rows, &report.unit)?;
+        let line = linux.rows.iter().find(|line| line.family == name);
+        let body = distribution::family(name, &rows, line, &report.unit)?;
         families.push((format::group_of(name), body));
     }
     Ok(Some(html! {

@@ -145,7 +145,8 @@ impl Canvas<'_, '_> {
     /// A figure at the right of a point.
     pub(super) fn note(&mut self, at: (f64, f64), figure: String) -> Result<()> {
         let style = text(Colour::INK).pos(Pos::new(HPos::Left, VPos::Center));
-        self.0.draw_series([Text::new(figure, at, style)])?;
+        self.0
+            .draw_series([Text::new(format!("\u{a0}{figure}"), at, style)])?;
         Ok(())
     }
 
@@ -177,7 +178,7 @@ pub(super) enum Shape {
 impl Shape {
     /// What stands at `index`, told from its neighbours without its colour.
     pub(super) fn of(index: usize) -> Self {
-        [Self::Disc, Self::Ring, Self::Triangle, Self::Cross][index % 4]
+        [Self::Disc, Self::Triangle, Self::Ring, Self::Cross][index % 4]
     }
 
     /// The letter that looks like it.
@@ -287,7 +288,7 @@ mod tests {
     fn a_chart_has_no_colours_fonts_or_sizes_of_its_own() {
         let plot = Plot {
             height: HEIGHT,
-            x: Axis::log(10, 1000),
+            x: Axis::log(10.0, 1000.0),
             x_name: "cost, instructions".into(),
             y: Axis::counts(100),
             y_name: "samples".into(),
