@@ -104,8 +104,10 @@ pub(super) fn watch(
 
 /// Whether `filter` may select rows whose names begin with the word `front`.
 pub(super) fn wants(filter: &str, front: &str) -> bool {
-    let first = filter.split('/').next().unwrap_or_default();
-    first.contains(['*', '?']) || first == front
+    filter.split(',').any(|pattern| {
+        let first = pattern.split('/').next().unwrap_or_default();
+        first.contains(['*', '?']) || first == front
+    })
 }
 
 /// Puts the size into the names of the rows of a boot; returns what that boot cost.

@@ -42,6 +42,10 @@ use std::path::{Path, PathBuf};
 const SHIPPED: [&str; 3] = ["linux-boot-fs", "sqlite", "redis"];
 /// Seconds that a boot gets unless asked otherwise: far more than the default rows take.
 const TIMEOUT_SECONDS: u64 = 900;
+/// Rows of a pulse, and of one for each allocator of the line-up.
+const QUICK: &str = "boot,kmalloc/64,layout/64,cache-64,pages/0,pages/9,batch-64/random,slab/grow,\
+    percpu,mixed/toggle,mixed/replace-1024,pages/mix,vmalloc/4K,dma/4K,peer/*/hot-64,peer/*/mixed/toggle,\
+    contended/toggle";
 /// The status for rows that could not be measured.
 const FAILED: u8 = 1;
 
@@ -57,6 +61,9 @@ pub struct Args {
         hide_default_value = true
     )]
     pub filter: String,
+    /// A pulse: a few rows of every kind, in seconds
+    #[arg(long, conflicts_with_all = ["filter", "list", "at_max", "check", "traces"])]
+    pub quick: bool,
     /// List the rows that there are, and what they measure, instead
     #[arg(long)]
     pub list: bool,
@@ -121,6 +128,14 @@ pub struct Args {
 /// If a trace is malformed or fits no machine, the image does not build, or a boot does not count.
 pub fn command(args: &Args) -> Result<u8> {
     args.machine.validate()?;
+    if args.quick {
+        return command(&Args {
+            filter: QUICK.to_owned(),
+            no_default_traces: true,
+            quick: false,
+            ..args.clone()
+        });
+    }
     // Better now than when everything has been measured.
     for (option, file) in [("output", &args.output), ("html", &args.html)] {
         let Some(file) = file else { continue };

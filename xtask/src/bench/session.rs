@@ -138,7 +138,8 @@ pub(super) fn replays(args: &Args, trace: &Loaded) -> Vec<(String, &'static str)
 
 /// The families that `args` select rows of, traces aside, and how many rows, in order.
 fn families(args: &Args, images: &Images) -> Result<Vec<(String, u64)>> {
-    if args.filter.split('/').next() == Some("trace") {
+    let mut patterns = args.filter.split(',');
+    if patterns.all(|pattern| pattern.split('/').next() == Some("trace")) {
         return Ok(Vec::new());
     }
     let plan = boots::plan(args, &images.main, &[])?;
