@@ -61,6 +61,8 @@ enum Command {
     Run(run::Args),
     /// Count what every allocation costs, and replay recorded traces
     Bench(bench::Args),
+    /// Draw and compare saved runs of `bench`
+    Report(bench::saved::Args),
     /// Record, import and look at allocation traces
     Trace(trace::Args),
     /// Run the tests: on the host, on the sources, and inside machines
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
     let result = process::end_children_on_signals().and_then(|()| match cli.command {
         Command::Run(args) => run::command(&args),
         Command::Bench(args) => bench::command(&args),
+        Command::Report(args) => bench::saved::command(&args),
         Command::Trace(args) => trace::command(&args),
         Command::Test(args) => test::command(&args),
         Command::Check => check::command(),

@@ -1,7 +1,7 @@
 //! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
 use super::report::{Report, Row};
-use super::{goals, json, markdown, peers, tail};
+use super::{bmf, goals, json, markdown, peers, tail};
 use std::fmt::Write;
 
 /// How a report is written.
@@ -16,6 +16,8 @@ pub enum Format {
     Csv,
     /// Tables for a document, beside Linux's figures
     Md,
+    /// Bencher Metric Format, for services that track figures
+    Bmf,
 }
 
 impl Format {
@@ -31,6 +33,7 @@ impl Format {
             Self::Json => json::write(report)?,
             Self::Csv => csv(report),
             Self::Md => markdown::write(report, explain)?,
+            Self::Bmf => bmf::write(report)?,
         })
     }
 }

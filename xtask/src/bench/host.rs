@@ -98,6 +98,7 @@ pub fn measure(filter: &str, format: Format) -> Result<String> {
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         Format::Csv => csv(&report),
         Format::Md => markdown(&report),
+        Format::Bmf => super::bmf::of_host(&report)?,
     })
 }
 

@@ -7,14 +7,18 @@
 //! report depends on the time of day or on how fast the host is.
 
 pub mod at_max;
+pub mod baseline;
+pub mod bmf;
 mod boots;
 pub mod collect;
+pub mod compare;
 pub mod exact;
 pub mod format;
 pub mod goals;
 pub mod host;
 pub mod html;
 pub mod json;
+pub mod limits;
 pub mod markdown;
 pub mod measure;
 pub mod peers;
@@ -22,6 +26,7 @@ pub mod provenance;
 mod reference;
 pub mod replays;
 pub mod report;
+pub mod saved;
 mod session;
 pub mod tail;
 
@@ -30,7 +35,8 @@ use crate::image::{self, Image, Target};
 use crate::machine::MachineArgs;
 use crate::trace::{self, Loaded};
 use crate::{setup, workspace};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use baseline::{Baseline, BaselineArgs};
 use collect::CollectError;
 use format::Format;
 use goals::{Outcome, Reached};
@@ -116,6 +122,9 @@ pub struct Args {
     /// Machines that run side by side; no figure depends on it [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZero<usize>>,
+    /// What to compare with.
+    #[command(flatten)]
+    pub baseline: BaselineArgs,
     /// The machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -143,6 +152,11 @@ pub fn command(args: &Args) -> Result<u8> {
         let writable = folder.is_none_or(Path::is_dir) && !file.is_dir();
         ensure!(writable, "--{option} {}: no such folder", file.display());
     }
+    let baseline = args.baseline.baseline.as_deref();
+    let baseline = baseline.map(Baseline::read).transpose()?;
+    if let Some(name) = &args.baseline.save_baseline {
+        baseline::check_name(name, &args.filter)?;
+    }
     if args.host {
         write(args, &host::measure(&args.filter, args.format)?)?;
         return Ok(0);
@@ -159,12 +173,19 @@ pub fn command(args: &Args) -> Result<u8> {
     }
     match measure::measure(args, &images, &traces) {
         Ok(report) => {
-            write(args, &args.format.write(&report, args.explain)?)?;
+            let compared = baseline.map(|baseline| baseline.compare(&report, &args.filter));
+            let text = saved::drawn(args.format, &report, args.explain, compared.as_ref())?;
+            write(args, &text)?;
             if let Some(file) = &args.html {
-                save(file, &html::page(&report)?)?;
+                saved::write(Some(file), &html::page(&report)?)?;
                 console::say(format_args!("the page is {}", file.display()));
             }
-            if args.check { check(&report) } else { Ok(0) }
+            if let Some(name) = &args.baseline.save_baseline {
+                baseline::save(name, &report)?;
+            }
+            let missed = if args.check { check(&report)? } else { 0 };
+            let worse = compared.as_ref().map_or(0, baseline::conclude);
+            Ok(if missed == 0 { worse } else { missed })
         }
         Err(error) if error.is::<CollectError>() => {
             console::say(format_args!("error: {error}"));
@@ -192,14 +213,7 @@ fn check(report: &Report) -> Result<u8> {
 
 /// Writes the report where it was asked for.
 fn write(args: &Args, text: &str) -> Result<()> {
-    match &args.output {
-        Some(file) => save(file, text),
-        None => console::result(text).context("cannot write the report"),
-    }
-}
-
-fn save(file: &Path, text: &str) -> Result<()> {
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    saved::write(args.output.as_deref(), text)
 }
 
 /// What is booted.
