@@ -31,6 +31,8 @@ pub struct Ops<'c> {
     /// Takes an amount (bytes, or an order), the context and the alignment; returns a block, not 0, or
     /// 0 for failure.
     pub alloc: Op,
+    /// The same without a word when memory runs out.
+    pub quietly: Op,
     /// Takes a block, its amount, the context and the alignment; a refusal is counted.
     pub free: VoidOp,
     /// Whether both may be called with interrupts masked.
@@ -41,6 +43,8 @@ pub struct Ops<'c> {
     pub align_bytes: u64,
     /// How many operations fragment its memory.
     pub fragment: Count,
+    /// Bytes that the allocator keeps outside of the memory that it hands out.
+    pub kept_bytes: u64,
     works_on: PhantomData<&'c mut ()>,
 }
 
@@ -48,26 +52,30 @@ impl Ops<'static> {
     const fn new(alloc: Op, free: VoidOp) -> Self {
         Self {
             alloc,
+            quietly: alloc,
             free,
             masked: true,
             context: 0,
             align_bytes: 8,
             fragment: fill::FRAGMENT,
+            kept_bytes: 0,
             works_on: PhantomData,
         }
     }
 }
 
 /// `kmalloc` and `kfree`.
-pub const KMALLOC: Ops<'static> = Ops::new(kmalloc_op, kfree_op);
-/// The same without a word when memory runs out.
-pub const KMALLOC_QUIETLY: Ops<'static> = Ops::new(kmalloc_quietly, kfree_op);
+pub const KMALLOC: Ops<'static> = Ops {
+    quietly: kmalloc_quietly,
+    ..Ops::new(kmalloc_op, kfree_op)
+};
 /// A cache of 64-byte objects; the amount does not matter.
 pub const CACHE_64: Ops<'static> = Ops::new(cache_alloc, cache_free);
 /// Page frames; a block is its first frame's number.
-pub const PAGES: Ops<'static> = Ops::new(pages_alloc, pages_free);
-/// The same without a word when memory runs out.
-pub const PAGES_QUIETLY: Ops<'static> = Ops::new(pages_quietly, pages_free);
+pub const PAGES: Ops<'static> = Ops {
+    quietly: pages_quietly,
+    ..Ops::new(pages_alloc, pages_free)
+};
 /// `vmalloc` and `vfree`, which may wait and so are not for masked interrupts.
 pub const VMALLOC: Ops<'static> = Ops {
     masked: false,
@@ -86,6 +94,22 @@ impl<'c> Ops<'c> {
 }
 
 impl Ops<'_> {
+    /// The same, of an allocator that keeps `bytes` outside of the memory that it hands out.
+    pub const fn keeping(self, bytes: u64) -> Self {
+        Self {
+            kept_bytes: bytes,
+            ..self
+        }
+    }
+
+    /// The same, without a word when memory runs out.
+    pub const fn quiet(self) -> Self {
+        Self {
+            alloc: self.quietly,
+            ..self
+        }
+    }
+
     /// Allocates `amount`, timed; the result is the block, or 0.
     pub fn alloc(&self, meter: &Meter, amount: u32) -> Sample {
         let arguments = [u64::from(amount), self.context, self.align_bytes, 0];
@@ -114,11 +138,16 @@ impl Ops<'_> {
     }
 }
 
+/// Bytes of the frame table of `blocks` of the largest order.
+pub fn table_bytes(blocks: u32) -> u64 {
+    frames::table_bytes(&(Pfn::new(0)..Pfn::new(blocks * Order::MAX.frames())))
+}
+
 /// Page frames of orders that have to be made by compaction, which waits and so is not for masked
 /// interrupts.
 pub const PAGES_BY_COMPACTION: Ops<'static> = Ops {
     masked: false,
-    ..PAGES_QUIETLY
+    ..PAGES.quiet()
 };
 
 /// Compacts all memory for blocks of `order`, timed: blocks that were moved in the upper half of the

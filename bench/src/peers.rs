@@ -1,14 +1,16 @@
 //! Other crates' allocators, measured in the same image, on the same machine, by the same workloads.
 //!
-//! An allocator joins by one trait, [`ObjectAllocator`], and a line in [`visit`]. Each crate stands
-//! behind a feature of its own, so that an image holds those that were asked for and nothing else.
+//! An allocator joins by one trait, [`ObjectAllocator`] or [`FrameAllocator`], and a line in [`visit`].
+//! Each crate stands behind a feature of its own, so that an image holds those that were asked for and
+//! nothing else.
 //!
 //! # What is compared
 //!
-//! Every allocator gets the same arena of [`ARENA_BYTES`], aligned to its size, and starts anew for
-//! each family of rows. Size and alignment come in registers, and a sample is what the callee executes
-//! through its return. The kernel's heap, `tessera`, is in the line-up by the same calls; it is safe
-//! against interrupts and other cores, and takes its memory from the page frames.
+//! Every allocator of objects gets the same arena of [`ARENA_BYTES`], every one of page frames the same of
+//! [`FRAMES_BYTES`], both aligned to their size, and starts anew for each family of rows. Size and
+//! alignment, or the order, come in registers, and a sample is what the callee executes through its
+//! return. The kernel's own, `tessera`, are in the line-up by the same calls; they are safe against
+//! interrupts and other cores, and objects take their memory from the page frames.
 //!
 //! # Two disciplines
 //!
@@ -32,6 +34,8 @@ mod buddy_alloc;
 mod buddy_slab_allocator;
 #[cfg(feature = "peer-buddy-system-allocator")]
 mod buddy_system_allocator;
+#[cfg(target_os = "none")]
+mod calls;
 pub mod check;
 mod claims;
 #[cfg(feature = "peer-dlmalloc")]
@@ -46,6 +50,8 @@ mod irq;
 pub mod line_up;
 #[cfg(feature = "peer-linked-list-allocator")]
 mod linked_list_allocator;
+#[cfg(target_os = "none")]
+mod memory;
 #[cfg(feature = "peer-rlsf")]
 mod rlsf;
 #[cfg(feature = "peer-slab-allocator-rs")]
@@ -54,6 +60,8 @@ mod slab_allocator_rs;
 mod talc;
 #[cfg(target_os = "none")]
 mod tessera;
+#[cfg(target_os = "none")]
+mod traces;
 
 pub use global::Global;
 pub use irq::Irq;
@@ -61,8 +69,12 @@ pub use irq::Irq;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// Bytes of an allocator's memory: 64 MiB.
+/// Bytes of memory for objects: 64 MiB.
 pub const ARENA_BYTES: usize = 64 << 20;
+/// Bytes of page frames: 256 MiB.
+pub const FRAMES_BYTES: usize = 256 << 20;
+/// Bytes of a page frame as a power of two.
+pub const FRAME_LOG2: u32 = 12;
 
 /// An allocator of objects that one caller at a time uses: `&mut self` stands for whatever keeps others
 /// away, so that it can be measured bare, behind the lock it ships with, or behind another.
@@ -128,72 +140,124 @@ pub trait ObjectAllocator: Sized {
     }
 }
 
+/// An allocator of page frames, in blocks of 2^order of them that start a multiple of their size.
+pub trait FrameAllocator: Sized {
+    /// As [`ObjectAllocator::NAME`]; the same where one type allocates both.
+    const NAME: &'static str;
+    /// As [`ObjectAllocator::SUFFIX`].
+    const SUFFIX: &'static str = "";
+    /// Whether its frames lie in the arena.
+    const IN_ARENA: bool = true;
+    /// As [`ObjectAllocator::EMPTY`].
+    const EMPTY: Self;
+    /// Bytes that it wants in front of the arena for its records; a multiple of a page.
+    const FRONT_BYTES: usize = 0;
+
+    /// Gives it the frames of `arena`, and of what is in front of them [`FRONT_BYTES`](Self::FRONT_BYTES);
+    /// called once.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ObjectAllocator::add`].
+    unsafe fn add(&mut self, arena: NonNull<[u8]>);
+
+    /// A block of 2^`order` frames as the allocator names it, never 0; `None` if there is none.
+    fn alloc(&mut self, order: u32) -> Option<u64>;
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`alloc`](Self::alloc) with this order, and nobody uses it any more.
+    unsafe fn free(&mut self, block: u64, order: u32);
+
+    /// Where a block starts: the name itself, if that is an address.
+    fn start(block: u64) -> *mut u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "it came from an address")]
+        let address = block as usize;
+        core::ptr::with_exposed_provenance_mut(address)
+    }
+}
+
 /// What is done with each allocator of the line-up.
 pub trait Visitor {
-    /// Does it.
-    fn visit<A: ObjectAllocator>(&mut self);
+    /// Does it with an allocator of objects.
+    fn objects<A: ObjectAllocator>(&mut self);
+    /// Does it with one of page frames.
+    fn frames<A: FrameAllocator>(&mut self);
 }
 
 /// Shows `visitor` every allocator that this image holds.
 pub fn visit(visitor: &mut impl Visitor) {
     #[cfg(target_os = "none")]
-    visitor.visit::<tessera::Tessera>();
+    {
+        visitor.objects::<tessera::Tessera>();
+        visitor.frames::<tessera::Tessera>();
+    }
     #[cfg(feature = "peer-ax-allocator")]
     {
-        visitor.visit::<ax_allocator::Slab>();
-        visitor.visit::<Irq<ax_allocator::Slab>>();
-        visitor.visit::<ax_allocator::Tlsf>();
-        visitor.visit::<Irq<ax_allocator::Tlsf>>();
+        visitor.objects::<ax_allocator::Slab>();
+        visitor.objects::<Irq<ax_allocator::Slab>>();
+        visitor.objects::<ax_allocator::Tlsf>();
+        visitor.objects::<Irq<ax_allocator::Tlsf>>();
+        visitor.frames::<ax_allocator::Bitmap>();
+        visitor.frames::<Irq<ax_allocator::Bitmap>>();
     }
     #[cfg(feature = "peer-buddy-alloc")]
     {
-        visitor.visit::<Global<buddy_alloc::FastAndBuddy>>();
-        visitor.visit::<Irq<Global<buddy_alloc::FastAndBuddy>>>();
+        visitor.objects::<Global<buddy_alloc::FastAndBuddy>>();
+        visitor.objects::<Irq<Global<buddy_alloc::FastAndBuddy>>>();
     }
     #[cfg(feature = "peer-buddy-slab-allocator")]
     {
-        visitor.visit::<Global<buddy_slab_allocator::BuddySlab>>();
-        visitor.visit::<Irq<Global<buddy_slab_allocator::BuddySlab>>>();
+        visitor.objects::<Global<buddy_slab_allocator::BuddySlab>>();
+        visitor.objects::<Irq<Global<buddy_slab_allocator::BuddySlab>>>();
+        visitor.frames::<buddy_slab_allocator::Pages>();
+        visitor.frames::<Irq<buddy_slab_allocator::Pages>>();
     }
     #[cfg(feature = "peer-buddy-system-allocator")]
     {
-        visitor.visit::<Global<buddy_system_allocator::Locked>>();
-        visitor.visit::<Irq<buddy_system_allocator::Buddy>>();
+        visitor.objects::<Global<buddy_system_allocator::Locked>>();
+        visitor.objects::<Irq<buddy_system_allocator::Buddy>>();
+        visitor.frames::<buddy_system_allocator::LockedPages>();
+        visitor.frames::<Irq<buddy_system_allocator::Buddy>>();
+        visitor.frames::<buddy_system_allocator::LockedFrames>();
+        visitor.frames::<Irq<buddy_system_allocator::Frames>>();
     }
     #[cfg(feature = "peer-dlmalloc")]
     {
-        visitor.visit::<dlmalloc::Malloc>();
-        visitor.visit::<Irq<dlmalloc::Malloc>>();
+        visitor.objects::<dlmalloc::Malloc>();
+        visitor.objects::<Irq<dlmalloc::Malloc>>();
     }
     #[cfg(feature = "peer-embedded-alloc")]
     {
-        visitor.visit::<Global<embedded_alloc::Tlsf>>();
-        visitor.visit::<Global<embedded_alloc::LinkedList>>();
+        visitor.objects::<Global<embedded_alloc::Tlsf>>();
+        visitor.objects::<Global<embedded_alloc::LinkedList>>();
     }
     #[cfg(feature = "peer-good-memory-allocator")]
     {
-        visitor.visit::<Global<good_memory_allocator::Locked>>();
-        visitor.visit::<Irq<good_memory_allocator::Galloc>>();
+        visitor.objects::<Global<good_memory_allocator::Locked>>();
+        visitor.objects::<Irq<good_memory_allocator::Galloc>>();
     }
     #[cfg(feature = "peer-linked-list-allocator")]
     {
-        visitor.visit::<Global<linked_list_allocator::Locked>>();
-        visitor.visit::<Irq<linked_list_allocator::LinkedList>>();
+        visitor.objects::<Global<linked_list_allocator::Locked>>();
+        visitor.objects::<Irq<linked_list_allocator::LinkedList>>();
     }
     #[cfg(feature = "peer-rlsf")]
     {
-        visitor.visit::<rlsf::Tlsf>();
-        visitor.visit::<Irq<rlsf::Tlsf>>();
+        visitor.objects::<rlsf::Tlsf>();
+        visitor.objects::<Irq<rlsf::Tlsf>>();
     }
     #[cfg(feature = "peer-slab-allocator-rs")]
     {
-        visitor.visit::<slab_allocator_rs::Locked>();
-        visitor.visit::<Irq<slab_allocator_rs::Slabs>>();
+        visitor.objects::<slab_allocator_rs::Locked>();
+        visitor.objects::<Irq<slab_allocator_rs::Slabs>>();
     }
     #[cfg(feature = "peer-talc")]
     {
-        visitor.visit::<Global<talc::Locked>>();
-        visitor.visit::<Irq<talc::Talc>>();
+        visitor.objects::<Global<talc::Locked>>();
+        visitor.objects::<Irq<talc::Talc>>();
     }
     // On the host there may be none at all.
     let _ = visitor;

@@ -3,6 +3,8 @@
 //! Rows that one workload measures together (its allocations and its frees) form a [`Family`]. Boot
 //! phases and traces are known only in a running image, and join there.
 
+pub mod line_up;
+
 use crate::name::Name;
 use crate::workload::FreeOrder;
 use crate::workload::pathology::Pathology;
@@ -90,6 +92,8 @@ pub enum Work {
     PagesChurn,
     /// Single frames, a tenth of them replaced again and again.
     PagesChurnSingle,
+    /// A batch of single frames.
+    PagesLifo,
     /// Growth by single frames.
     PagesGrow,
     /// A frame where this core has none listed.
@@ -116,6 +120,10 @@ pub enum Work {
     OrderHunger,
     /// Fill 64 MiB.
     Used,
+    /// What cannot be had of 64 MiB.
+    Metadata,
+    /// What cannot be had of 256 MiB in page frames.
+    PagesMetadata,
     /// Hold 1,024 objects.
     Held1024,
     /// Hold 65,536 objects.
@@ -152,6 +160,8 @@ pub enum Figure {
     Held,
     /// The first over the second, or what the family says.
     Ratio,
+    /// Bytes of a machine's memory that no caller can have.
+    Lost,
 }
 
 impl Figure {
@@ -167,6 +177,7 @@ impl Figure {
             Self::Asked => ("asked", "bytes"),
             Self::Held => ("held", "bytes"),
             Self::Ratio => ("ratio", "per mille"),
+            Self::Lost => ("lost", "bytes"),
         }
     }
 }
@@ -175,7 +186,12 @@ impl Work {
     /// The operations that its rows report.
     pub const fn operations(self) -> &'static [Operation] {
         match self {
-            Self::Used | Self::Held1024 | Self::Held65536 | Self::Compact => &[],
+            Self::Used
+            | Self::Metadata
+            | Self::PagesMetadata
+            | Self::Held1024
+            | Self::Held65536
+            | Self::Compact => &[],
             Self::SlabGrow | Self::PagesRefill | Self::CompactRequest => &[Operation::Alloc],
             Self::PagesDrain => &[Operation::Free],
             _ => &Operation::PAIR,
@@ -189,6 +205,7 @@ impl Work {
             Self::Compact => &[Figure::Cost, Figure::Moved, Figure::Cleared],
             Self::OrderHunger => &[Figure::Granted],
             Self::Used => &[Figure::Asked, Figure::Ratio],
+            Self::Metadata | Self::PagesMetadata => &[Figure::Lost],
             Self::Held1024 | Self::Held65536 => &[Figure::Asked, Figure::Held, Figure::Ratio],
             _ => &[],
         }
@@ -242,6 +259,7 @@ impl Work {
                 "Half of 256 MiB in single frames, a random tenth replaced 100 times; and the 2 MiB \
                  blocks that can be had afterwards."
             }
+            Self::PagesLifo => "512 single page frames, freed last in, first out.",
             Self::PagesGrow => {
                 "Nine tenths of 256 MiB taken in single frames and freed, three times in different \
                  orders: what growth costs at most."
@@ -287,6 +305,14 @@ impl Work {
             Self::Used => {
                 "Sizes of mixed/toggle from 64 MiB until the first failure: bytes asked for, and \
                  their part of 64 MiB."
+            }
+            Self::Metadata => {
+                "64 MiB less all that objects of 512 bytes get of it, and what the allocator keeps \
+                 elsewhere."
+            }
+            Self::PagesMetadata => {
+                "256 MiB less all that single page frames get of it, and what the allocator keeps \
+                 elsewhere."
             }
             Self::Held1024 => {
                 "1,024 objects that mixed/replace-1024 leaves live, free lists drained: bytes in \
@@ -367,19 +393,6 @@ const CONTENDED: [(&str, Work); 2] = [
     ("contended/pages", Work::Contended(Contention::Pages)),
 ];
 
-/// What every allocator of objects in the line-up does, behind its name.
-const LINE_UP: [(&str, Work); 9] = [
-    ("hot-64", Work::Hot(64)),
-    ("hot-4096", Work::Hot(4096)),
-    ("batch-64/fifo", Work::Batch64(FreeOrder::Fifo)),
-    ("batch-64/lifo", Work::Batch64(FreeOrder::Lifo)),
-    ("batch-64/random", Work::Batch64(FreeOrder::Random)),
-    ("mixed/toggle", Work::Toggle),
-    ("mixed/replace-1024", Work::Replace),
-    ("mixed/fragmented", Work::Fragmented),
-    ("used-of-64MiB", Work::Used),
-];
-
 /// The families of all cores at once.
 pub fn contended() -> impl Iterator<Item = Family> {
     let family = |(name, work)| Family::new(Name::new(format_args!("{name}")), work);
@@ -419,22 +432,6 @@ pub fn families(cores: u32) -> impl Iterator<Item = Family> {
         .chain(areas("vmalloc", Work::Vmalloc))
         .chain(areas("dma", Work::Dma))
         .chain(pathologies)
-}
-
-/// The families of the allocator `peer` in the line-up. Only one that has its memory `in_arena` fills it.
-pub fn line_up(peer: Name, in_arena: bool) -> impl Iterator<Item = Family> {
-    let fills_memory = |work| match work {
-        Work::Pathology(pathology) => pathology.fills_memory(),
-        _ => work == Work::Used,
-    };
-    let name = move |name: fmt::Arguments<'_>| Name::new(format_args!("peer/{}/{name}", &*peer));
-    let listed = LINE_UP.map(|(what, work)| Family::new(name(format_args!("{what}")), work));
-    let pathologies = Pathology::ALL.map(|each| {
-        let name = name(format_args!("{PATHOLOGY}/{}", each.name()));
-        Family::new(name, Work::Pathology(each))
-    });
-    let families = listed.into_iter().chain(pathologies);
-    families.filter(move |family| in_arena || !fills_memory(family.work))
 }
 
 #[cfg(test)]

@@ -111,23 +111,29 @@ impl Rows<'_> {
             | Work::PagesChurn
             | Work::PagesChurnSingle
             | Work::PagesGrow
+            | Work::PagesLifo
             | Work::RemoteFreePages
             | Work::Contended(Contention::Pages) => ops::PAGES,
             Work::Vmalloc(_) => ops::VMALLOC,
             Work::Dma(_) => ops::dma(&mut user),
-            Work::Used => ops::KMALLOC_QUIETLY,
-            Work::Pathology(each) if each.fills_memory() => ops::KMALLOC_QUIETLY,
-            Work::OrderHunger => ops::PAGES_QUIETLY,
+            Work::Used => ops::KMALLOC.quiet(),
+            Work::Metadata => ops::KMALLOC.keeping(ops::table_bytes(fill::FREE_BLOCKS)),
+            Work::PagesMetadata => ops::PAGES.keeping(ops::table_bytes(pages::FREE_BLOCKS)),
+            Work::Pathology(each) if each.fills_memory() => ops::KMALLOC.quiet(),
+            Work::OrderHunger => ops::PAGES.quiet(),
             Work::CompactRequest => ops::PAGES_BY_COMPACTION,
             _ => ops::KMALLOC,
         };
         // What a family finds free does not depend on those before it where the rows say how much it is.
         let (most, least) = match family.work {
             Work::Pages(_) | Work::PagesRefill | Work::PagesDrain => (pages::FREE_BLOCKS, 1),
-            Work::PagesMix | Work::PagesChurn | Work::PagesChurnSingle | Work::PagesGrow => {
-                (pages::FREE_BLOCKS, pages::FREE_BLOCKS)
-            }
-            Work::Used | Work::Compact | Work::CompactRequest => {
+            Work::PagesMix
+            | Work::PagesChurn
+            | Work::PagesChurnSingle
+            | Work::PagesGrow
+            | Work::PagesLifo
+            | Work::PagesMetadata => (pages::FREE_BLOCKS, pages::FREE_BLOCKS),
+            Work::Used | Work::Metadata | Work::Compact | Work::CompactRequest => {
                 (fill::FREE_BLOCKS, fill::FREE_BLOCKS)
             }
             Work::Pathology(each) if each.fills_memory() => {
@@ -215,6 +221,17 @@ impl Rows<'_> {
             Work::OrderHunger => self.hunger(family, timed, table),
             Work::Fragmented => self.fragmented(family, timed, mixed, table),
             Work::Used => self.used(family, timed, table),
+            Work::Metadata => {
+                self.metadata(family, timed, fill::WHOLE, table);
+                Ok(())
+            }
+            Work::PagesMetadata => {
+                self.metadata(family, timed, pages::WHOLE, table);
+                Ok(())
+            }
+            Work::PagesLifo => {
+                pages::lifo(timed, &mut table[..pages::LIFO]).map_err(WorkError::from)
+            }
             Work::Held1024 => self.held(family, timed, MIXED_LINUX, mixed),
             Work::Held65536 => self.held(family, timed, fill::HELD, &mut table[..fill::HELD_SLOTS]),
             Work::PagesMix | Work::PagesChurn | Work::PagesChurnSingle | Work::PagesGrow => {
@@ -303,6 +320,18 @@ impl Rows<'_> {
         Ok(())
     }
 
+    fn metadata(
+        self,
+        family: &Family,
+        timed: &mut Timed<'_>,
+        whole: fill::Whole,
+        table: &mut [Slot],
+    ) {
+        let had = fill::blocks(&mut timed.quietly(), whole.amount, table) * whole.amount_bytes;
+        let lost = whole.bytes.saturating_sub(had) + timed.kept_bytes();
+        self.reporter.figure(family, Figure::Lost, lost);
+    }
+
     fn held(
         self,
         family: &Family,
@@ -383,7 +412,7 @@ impl Rows<'_> {
         self.draw(family, "after");
         let (slots, rest) = table.split_at_mut(used);
         let free_frames = pages::FREE_BLOCKS * Order::MAX.frames() - pages::live_frames(slots);
-        let recovered = fill::blocks(&mut timed.on(ops::PAGES_QUIETLY), RECOVERED_ORDER, rest);
+        let recovered = fill::blocks(&mut timed.quietly(), RECOVERED_ORDER, rest);
         let ideal = free_frames >> RECOVERED_ORDER;
         self.reporter.figure(family, Figure::Recovered, recovered);
         self.reporter.figure(family, Figure::Ideal, ideal.into());

@@ -30,7 +30,8 @@ const FILTER_FILE: &str = "filter";
 
 /// Lists rows or measures them, as the run parameters say: `cmd=list` for all rows, `cmd=replay` for
 /// the traces behind the image alone on one core, `cmd=replay-threads` for those with several threads on
-/// all cores, `cmd=peers` for the line-up alone, anything else for all others.
+/// all cores, `cmd=peers` for the line-up alone (its traces if some are behind the image, else its
+/// workloads), anything else for all others.
 ///
 /// `cmd=contended` measures all cores at once, which means little in an image that does not yield inside
 /// sections (feature `contended`).
@@ -61,8 +62,13 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
     if command == "contended" || list && cores() > 1 {
         plan::contended().for_each(|family| session.reporter.plan_family(&family));
     }
+    let replays = traces::all().next().is_some();
+    let which = line_up::Which {
+        families: list || !replays,
+        traces: list || replays,
+    };
     if list || command == "peers" {
-        line_up::plan(&session.reporter);
+        line_up::plan(which, &session.reporter);
     }
     if list || command == "replay" {
         session.traces().plan();
@@ -72,7 +78,7 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
     }
     if !list {
         let exact = params.value("unit") == Some("instructions");
-        session.measure(exact, command, scratch);
+        session.measure(exact, command, which, scratch);
     }
     session.reporter.end();
     if session.reporter.has_failed() {
@@ -123,7 +129,7 @@ impl Session {
         });
     }
 
-    fn measure(&self, exact: bool, command: &str, scratch: &mut Scratch) {
+    fn measure(&self, exact: bool, command: &str, which: line_up::Which, scratch: &mut Scratch) {
         self.header();
         self_check::run(&self.meter, &self.reporter, exact, scratch);
         match command {
@@ -142,9 +148,7 @@ impl Session {
             }
         };
         if command == "peers" {
-            if let Err(error) = line_up::run(self.rows(), scratch, &mut table) {
-                self.reporter.failed("peer", format_args!("{error}"));
-            }
+            line_up::run(which, self.rows(), scratch, &mut table);
             return;
         }
         if command == "contended" {

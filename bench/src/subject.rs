@@ -39,9 +39,14 @@ impl<'a> Timed<'a> {
         }
     }
 
-    /// The same meter and samples for other operations on the same blocks.
-    pub fn on(&mut self, ops: Ops<'a>) -> Timed<'_> {
-        Timed::new(self.meter, ops, self.samples)
+    /// The same, without a word when memory runs out.
+    pub fn quietly(&mut self) -> Timed<'_> {
+        Timed::new(self.meter, self.ops.quiet(), self.samples)
+    }
+
+    /// Bytes that the allocator keeps outside of the memory that it hands out.
+    pub const fn kept_bytes(&self) -> u64 {
+        self.ops.kept_bytes
     }
 
     /// Its meter, its operations and where their samples go, for what runs on several cores.

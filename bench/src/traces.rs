@@ -298,7 +298,7 @@ fn fragmented(all: &frames::Frames<'_>) -> u64 {
 }
 
 /// The operations that `trace` has events of.
-fn operations(trace: &Trace<'_>) -> impl Iterator<Item = Operation> + use<> {
+pub(crate) fn operations(trace: &Trace<'_>) -> impl Iterator<Item = Operation> + use<> {
     let mut seen = [false; Operation::ALL.len()];
     for event in trace.events() {
         let operation = match event.op {

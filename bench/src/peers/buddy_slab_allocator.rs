@@ -4,9 +4,10 @@
 //! addresses. There is one core here, and the lock is the plainest: a test and set.
 
 use super::global::Shipped;
+use super::{FRAME_LOG2, FRAMES_BYTES, FrameAllocator};
 use ::buddy_slab_allocator::interface::BuddySlabIf;
 use ::buddy_slab_allocator::slab::PerCpuSlab;
-use ::buddy_slab_allocator::{GlobalAllocator, SlabPoolTrait, SlabTrait};
+use ::buddy_slab_allocator::{BuddyAllocator, GlobalAllocator, SlabPoolTrait, SlabTrait};
 use ax_sync::interface::{AcquireResult, ContextState, LockMetadata, SpinOps};
 use core::panic::Location;
 use core::ptr::NonNull;
@@ -104,3 +105,45 @@ impl SpinOps for TestAndSet {
         locked.load(Ordering::Relaxed)
     }
 }
+
+/// The buddies alone, without a lock.
+pub(super) struct Pages(BuddyAllocator);
+
+impl FrameAllocator for Pages {
+    const NAME: &'static str = "buddy-slab-allocator-pages";
+    const EMPTY: Self = Self(BuddyAllocator::new());
+    // Records of all frames, and a page for what heads them.
+    const FRONT_BYTES: usize = {
+        let records = BuddyAllocator::<PAGE_BYTES>::required_meta_size(FRAMES_BYTES);
+        records.next_multiple_of(PAGE_BYTES) + PAGE_BYTES
+    };
+
+    unsafe fn add(&mut self, arena: NonNull<[u8]>) {
+        // SAFETY: the caller's promise: this much in front of the arena is the allocator's.
+        let front = unsafe { arena.cast::<u8>().sub(Self::FRONT_BYTES) };
+        let mut region = NonNull::slice_from_raw_parts(front, Self::FRONT_BYTES + arena.len());
+        // SAFETY: as above, and so is the arena.
+        let region = unsafe { region.as_mut() };
+        // SAFETY: as above.
+        let added = unsafe { self.0.init(region) };
+        assert!(added.is_ok(), "{added:?}");
+        assert!(
+            self.0.total_pages() == FRAMES_BYTES >> FRAME_LOG2,
+            "all frames are managed"
+        );
+    }
+
+    #[inline(always)]
+    fn alloc(&mut self, order: u32) -> Option<u64> {
+        let address = self.0.alloc_pages(1 << order, PAGE_BYTES << order);
+        address.ok().map(|address| address as u64)
+    }
+
+    #[inline(always)]
+    unsafe fn free(&mut self, block: u64, order: u32) {
+        #[expect(clippy::cast_possible_truncation, reason = "it came from an address")]
+        self.0.dealloc_pages(block as usize, 1 << order);
+    }
+}
+
+const PAGE_BYTES: usize = 1 << FRAME_LOG2;

@@ -5,6 +5,10 @@
 //! address makes, and verified when the object is freed: an allocator that writes into live objects
 //! changes a stamp.
 
+mod frames;
+
+pub use frames::frames;
+
 use super::ObjectAllocator;
 use super::claims::Claims;
 use crate::generator::{CHURN_SEED, Draws, XorshiftStar};
@@ -92,7 +96,7 @@ const WORD_LOG2: u32 = 3;
 
 /// Words of claims that an arena of `bytes` needs.
 pub const fn words(bytes: usize) -> usize {
-    Claims::words(bytes, WORD_LOG2)
+    Claims::count(bytes, WORD_LOG2)
 }
 
 /// Toggles objects of `allocator`, which has `arena`, in `slots`, and verifies each. All are freed.
@@ -101,7 +105,7 @@ pub const fn words(bytes: usize) -> usize {
 /// # Errors
 ///
 /// The first [`Flaw`].
-pub fn check<A: ObjectAllocator>(
+pub fn objects<A: ObjectAllocator>(
     allocator: &mut A,
     arena: NonNull<[u8]>,
     slots: &mut [Slot],
@@ -189,12 +193,12 @@ impl<A: ObjectAllocator> Subject for Checked<'_, A> {
             // What is none of its memory is not touched, and the workload ends.
             return None;
         }
+        // SAFETY: the object was allocated with this many bytes just now, and nobody has it yet.
+        let object_bytes =
+            unsafe { core::slice::from_raw_parts_mut(object.as_ptr(), bytes as usize) };
         let stamp = stamp(object);
-        for offset in 0..bytes as usize {
-            // SAFETY: the object was allocated with this many bytes just now.
-            let byte = unsafe { object.add(offset) };
-            // SAFETY: as above.
-            unsafe { byte.write(stamp[offset % 8]) };
+        for part in object_bytes.chunks_mut(stamp.len()) {
+            part.copy_from_slice(&stamp[..part.len()]);
         }
         Some(object.as_ptr().expose_provenance() as u64)
     }
@@ -206,13 +210,11 @@ impl<A: ObjectAllocator> Subject for Checked<'_, A> {
         let (Some(object), Some(layout)) = (object, self.layout(bytes)) else {
             return;
         };
+        // SAFETY: the object is live, has this many bytes, and they were written when it was allocated.
+        let object_bytes = unsafe { core::slice::from_raw_parts(object.as_ptr(), bytes as usize) };
         let stamp = stamp(object);
-        let sound = (0..bytes as usize).all(|offset| {
-            // SAFETY: the object is live and has this many bytes.
-            let byte = unsafe { object.add(offset) };
-            // SAFETY: they were written when it was allocated.
-            stamp[offset % 8] == unsafe { byte.read() }
-        });
+        let mut parts = object_bytes.chunks(stamp.len());
+        let sound = parts.all(|part| *part == stamp[..part.len()]);
         if !sound {
             self.note(Flaw::Overwritten { address, bytes });
         }

@@ -18,15 +18,14 @@ impl<'b> Claims<'b> {
     }
 
     /// Words that an arena of `bytes` needs.
-    pub(super) const fn words(bytes: usize, granule_log2: u32) -> usize {
+    pub(super) const fn count(bytes: usize, granule_log2: u32) -> usize {
         (bytes >> granule_log2).div_ceil(WORD)
     }
 
     /// Claims the granules of `bytes` at `offset`; whether all are there and none was claimed.
     pub(super) fn claim(&mut self, offset: usize, bytes: usize) -> bool {
-        self.granules(offset, bytes).all(|granule| {
-            let mask = 1 << (granule % WORD);
-            let word = self.bits.get_mut(granule / WORD);
+        self.words(offset, bytes).all(|(index, mask)| {
+            let word = self.bits.get_mut(index);
             word.is_some_and(|word| {
                 let free = *word & mask == 0;
                 *word |= mask;
@@ -37,16 +36,22 @@ impl<'b> Claims<'b> {
 
     /// Gives back what was claimed.
     pub(super) fn release(&mut self, offset: usize, bytes: usize) {
-        for granule in self.granules(offset, bytes) {
-            if let Some(word) = self.bits.get_mut(granule / WORD) {
-                *word &= !(1 << (granule % WORD));
+        for (index, mask) in self.words(offset, bytes) {
+            if let Some(word) = self.bits.get_mut(index) {
+                *word &= !mask;
             }
         }
     }
 
-    fn granules(&self, offset: usize, bytes: usize) -> core::ops::Range<usize> {
+    /// The words that have the bits of these bytes, each with a mask of those.
+    fn words(&self, offset: usize, bytes: usize) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let first = offset >> self.granule_log2;
         let end = (offset + bytes).div_ceil(1 << self.granule_log2);
-        offset >> self.granule_log2..end
+        (first / WORD..end.div_ceil(WORD)).map(move |index| {
+            let begin = index * WORD;
+            let (low, high) = (first.max(begin) - begin, end.min(begin + WORD) - begin);
+            (index, u64::MAX >> (WORD - (high - low)) << low)
+        })
     }
 }
 
@@ -56,7 +61,7 @@ mod tests {
 
     #[test]
     fn what_is_claimed_cannot_be_claimed_again_until_it_is_given_back() {
-        let mut bits = vec![0; Claims::words(1024, 3)];
+        let mut bits = vec![0; Claims::count(1024, 3)];
         let mut claims = Claims::new(&mut bits, 3);
         assert!(claims.claim(504, 17));
         assert!(claims.claim(528, 8) && claims.claim(496, 8));
@@ -64,5 +69,7 @@ mod tests {
         claims.release(504, 17);
         assert!(claims.claim(504, 24));
         assert!(!claims.claim(1016, 16), "beyond the end");
+        assert!(claims.claim(0, 496), "several words, the last in part");
+        assert!(!claims.claim(488, 8));
     }
 }

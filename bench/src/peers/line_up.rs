@@ -1,130 +1,284 @@
 //! The line-up on the machine: each allocator checked, then timed, each family on a fresh one.
 
-use super::{ARENA_BYTES, ObjectAllocator, Visitor, check, visit};
+use super::memory::{Arena, Fresh};
+use super::traces::{self, Wanted};
+use super::{ARENA_BYTES, FRAME_LOG2, FRAMES_BYTES};
+use super::{FrameAllocator, ObjectAllocator, Visitor, calls, check, visit};
 use crate::name::Name;
-use crate::ops::Ops;
+use crate::plan::line_up::Traits;
 use crate::plan::{self, Family, Work};
+use crate::replay::ReplayError;
 use crate::report::Reporter;
-use crate::rows::Rows;
+use crate::rows::{Rows, WorkError};
 use crate::scratch::Scratch;
 use crate::table::Table;
-use crate::workload::{Slot, fill, pathology};
-use core::alloc::Layout;
+use crate::workload::{Slot, pathology};
+use core::fmt;
 use core::ptr::NonNull;
-use kernel::vm::vmalloc::{self, VmallocError};
+use kernel::vm::vmalloc::VmallocError;
 use wire::bench::Record;
 
-/// Words of claims on the arena.
+/// Words of claims on the larger of the two arenas: one for objects has a bit for 8 bytes.
 #[expect(clippy::cast_possible_truncation, reason = "131,072")]
 const CLAIM_WORDS: u32 = check::words(ARENA_BYTES) as u32;
+const _: () = assert!(FRAMES_BYTES >> FRAME_LOG2 <= CLAIM_WORDS as usize * 64);
 
-/// Sends what rows the line-up has.
-pub fn plan(reporter: &Reporter) {
-    struct Planned<'a>(&'a Reporter);
-    impl Visitor for Planned<'_> {
-        fn visit<A: ObjectAllocator>(&mut self) {
-            families::<A>().for_each(|family| self.0.plan_family(&family));
-        }
-    }
-    visit(&mut Planned(reporter));
+/// Which rows of the line-up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Which {
+    /// Those of its workloads.
+    pub families: bool,
+    /// Those of the traces behind the image.
+    pub traces: bool,
 }
 
-fn families<A: ObjectAllocator>() -> impl Iterator<Item = Family> {
-    plan::line_up(name::<A>(), A::IN_ARENA)
+impl Which {
+    /// Whether traces are replayed on an allocator with this suffix: a lock only adds to each call.
+    const fn replays(self, suffix: &str) -> bool {
+        self.traces && suffix.is_empty()
+    }
+}
+
+/// Sends what rows the line-up has.
+pub fn plan(which: Which, reporter: &Reporter) {
+    struct Planned<'a>(Which, &'a Reporter);
+    impl Visitor for Planned<'_> {
+        fn objects<A: ObjectAllocator>(&mut self) {
+            let (name, Self(which, reporter)) = (name(A::NAME, A::SUFFIX), &*self);
+            if which.families {
+                objects::<A>().for_each(|family| reporter.plan_family(&family));
+            }
+            if which.replays(A::SUFFIX) {
+                traces::plan(&name, reporter);
+            }
+        }
+        fn frames<A: FrameAllocator>(&mut self) {
+            let Self(which, reporter) = &*self;
+            if which.families {
+                frames::<A>().for_each(|family| reporter.plan_family(&family));
+            }
+        }
+    }
+    visit(&mut Planned(which, reporter));
+}
+
+fn objects<A: ObjectAllocator>() -> impl Iterator<Item = Family> {
+    plan::line_up::objects(name(A::NAME, A::SUFFIX), traits(A::SUFFIX, A::IN_ARENA))
+}
+
+fn frames<A: FrameAllocator>() -> impl Iterator<Item = Family> {
+    plan::line_up::frames(name(A::NAME, A::SUFFIX), traits(A::SUFFIX, A::IN_ARENA))
+}
+
+const fn traits(suffix: &str, in_arena: bool) -> Traits {
+    Traits {
+        is_locked: !suffix.is_empty(),
+        in_arena,
+    }
 }
 
 /// What the rows of an allocator call it: its name and its discipline.
-fn name<A: ObjectAllocator>() -> Name {
-    Name::new(format_args!("{}{}", A::NAME, A::SUFFIX))
+fn name(name: &str, suffix: &str) -> Name {
+    Name::new(format_args!("{name}{suffix}"))
 }
 
-/// Measures every allocator of the line-up whose rows are wanted.
-///
-/// # Errors
-///
-/// There is no memory for the arena.
-pub fn run(rows: Rows<'_>, scratch: &mut Scratch, table: &mut [Slot]) -> Result<(), VmallocError> {
-    // Twice as much, so that somewhere in it the arena starts a multiple of its size.
-    let area = Area::new(2 * ARENA_BYTES as u64)?;
-    let arena = area
-        .0
-        .as_ptr()
-        .map_addr(|start| start.next_multiple_of(ARENA_BYTES));
-    // SAFETY: the area is not null, and neither is what is further up in it.
-    let arena = unsafe { NonNull::new_unchecked(arena) };
-    let mut line_up = LineUp {
+/// The front that the names of all rows of the allocator `name` share.
+fn whole(name: &Name) -> Name {
+    Name::new(format_args!("peer/{}", &**name))
+}
+
+/// Measures those rows of the line-up that are wanted.
+pub fn run(which: Which, rows: Rows<'_>, scratch: &mut Scratch, table: &mut [Slot]) {
+    visit(&mut LineUp {
+        which,
         rows,
-        arena: NonNull::slice_from_raw_parts(arena, ARENA_BYTES),
         scratch,
         table,
-        result: Ok(()),
-    };
-    visit(&mut line_up);
-    line_up.result
-}
-
-/// A vmalloc area of our own, freed when dropped.
-struct Area(NonNull<u8>);
-
-impl Area {
-    fn new(bytes: u64) -> Result<Self, VmallocError> {
-        vmalloc::vmalloc(bytes).map(Self)
-    }
-}
-
-impl Drop for Area {
-    fn drop(&mut self) {
-        // SAFETY: the area is ours, and what was in it is gone.
-        let freed = unsafe { vmalloc::vfree(self.0) };
-        debug_assert!(freed.is_ok(), "an area is kept: {freed:?}");
-    }
+    });
 }
 
 struct LineUp<'a> {
+    which: Which,
     rows: Rows<'a>,
-    arena: NonNull<[u8]>,
     scratch: &'a mut Scratch,
     table: &'a mut [Slot],
-    result: Result<(), VmallocError>,
 }
 
 impl Visitor for LineUp<'_> {
-    fn visit<A: ObjectAllocator>(&mut self) {
-        let wanted = |family: &Family| self.rows.reporter.wants_family(family);
-        if self.result.is_ok() && families::<A>().any(|family| wanted(&family)) {
-            self.result = self.one::<A>();
+    fn objects<A: ObjectAllocator>(&mut self) {
+        let name = name(A::NAME, A::SUFFIX);
+        if self.which.families
+            && self.wants(objects::<A>())
+            && let Err(why) = self.measure_objects::<A>()
+        {
+            self.leave_out(&whole(&name), &why);
         }
+        if self.which.replays(A::SUFFIX) {
+            for trace in traces::wanted(&name, self.rows.reporter) {
+                match self.replay::<A>(&trace) {
+                    Ok(()) => {}
+                    Err(why @ Unfit::Flaw(_)) => self.leave_out(&whole(&name), &why),
+                    Err(why) => self.leave_out(&trace.family, &why),
+                }
+            }
+        }
+    }
+
+    fn frames<A: FrameAllocator>(&mut self) {
+        let name = name(A::NAME, A::SUFFIX);
+        if self.which.families
+            && self.wants(frames::<A>())
+            && let Err(why) = self.measure_frames::<A>()
+        {
+            let pages = Name::new(format_args!("{}/pages", &*whole(&name)));
+            self.leave_out(&pages, &why);
+        }
+    }
+}
+
+/// Why an allocator is not timed.
+pub(super) enum Unfit {
+    Flaw(check::Flaw),
+    NoMemory(VmallocError),
+    Replay(ReplayError),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flaw(flaw) => write!(f, "failed its check: {flaw}"),
+            Self::NoMemory(error) => write!(f, "no memory for its arena: {error}"),
+            Self::Replay(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<check::Flaw> for Unfit {
+    fn from(flaw: check::Flaw) -> Self {
+        Self::Flaw(flaw)
+    }
+}
+
+impl From<ReplayError> for Unfit {
+    fn from(error: ReplayError) -> Self {
+        Self::Replay(error)
+    }
+}
+
+impl From<VmallocError> for Unfit {
+    fn from(error: VmallocError) -> Self {
+        Self::NoMemory(error)
     }
 }
 
 impl LineUp<'_> {
-    fn one<A: ObjectAllocator>(&mut self) -> Result<(), VmallocError> {
-        let Self { rows, arena, .. } = *self;
-        let reporter = rows.reporter;
-        let mut fresh = Fresh::<A>::new(arena)?;
+    fn wants(&self, mut families: impl Iterator<Item = Family>) -> bool {
+        families.any(|family| self.rows.reporter.wants_family(&family))
+    }
+
+    fn replay<A: ObjectAllocator>(&mut self, trace: &Wanted) -> Result<(), Unfit> {
+        let bytes = trace.arena_bytes().max(ARENA_BYTES);
+        let arena = Arena::new(
+            if A::IN_ARENA { bytes } else { ARENA_BYTES },
+            ARENA_BYTES,
+            0,
+        )?;
+        self.check_objects::<A>(arena.bytes())?;
+        let mut fresh = fresh::<A>(arena.bytes())?;
+        traces::replay(trace, fresh.allocator(), self.rows, self.scratch)
+    }
+
+    fn leave_out(&self, what: &str, why: &Unfit) {
+        self.rows.reporter.excluded(what, format_args!("{why}"));
+    }
+
+    /// Checks an allocator of objects on an arena of at least [`ARENA_BYTES`].
+    fn check_objects<A: ObjectAllocator>(&mut self, arena: NonNull<[u8]>) -> Result<(), Unfit> {
+        let arena = NonNull::slice_from_raw_parts(arena.cast(), ARENA_BYTES);
         let mut claims = Table::new(CLAIM_WORDS, 0)?;
         let slots = &mut self.scratch.mixed;
-        if let Err(flaw) = check::check(fresh.allocator(), arena, slots, &mut claims) {
-            let name = Name::new(format_args!("peer/{}", &*name::<A>()));
-            reporter.excluded(&name, format_args!("failed its check: {flaw}"));
-            return Ok(());
-        }
-        drop(fresh);
-        for family in families::<A>().filter(|family| reporter.wants_family(family)) {
-            let name = &*family.name;
-            reporter.send(&Record::Begin { name });
-            self.scratch.begin(name);
-            let mut fresh = Fresh::<A>::new(part(arena, family.work))?;
-            let ops = ops(fresh.allocator());
-            match rows.on(&family, ops, self.scratch, self.table) {
-                Ok(()) => {
-                    reporter.family(name, family.work.operations(), &self.scratch.samples);
-                }
-                Err(error) => reporter.excluded(name, format_args!("{error}")),
+        let mut fresh = fresh::<A>(arena)?;
+        Ok(check::objects(
+            fresh.allocator(),
+            arena,
+            slots,
+            &mut claims,
+        )?)
+    }
+
+    fn measure_objects<A: ObjectAllocator>(&mut self) -> Result<(), Unfit> {
+        let arena = Arena::new(ARENA_BYTES, ARENA_BYTES, 0)?;
+        self.check_objects::<A>(arena.bytes())?;
+        for family in objects::<A>() {
+            if !self.begin(&family) {
+                continue;
             }
+            let result = if !A::IN_ARENA && matches!(family.work, Work::Used | Work::Metadata) {
+                self.rows.kernel(&family, self.scratch, self.table)
+            } else {
+                let mut fresh = fresh::<A>(part(arena.bytes(), family.work))?;
+                let kept_bytes = fresh.kept_bytes();
+                let ops = calls::objects(fresh.allocator(), kept_bytes);
+                self.rows.on(&family, ops, self.scratch, self.table)
+            };
+            self.end(&family, result);
         }
         Ok(())
     }
+
+    fn measure_frames<A: FrameAllocator>(&mut self) -> Result<(), Unfit> {
+        let bytes = if A::IN_ARENA { FRAMES_BYTES } else { 1 };
+        let arena = Arena::new(bytes, bytes, A::FRONT_BYTES)?;
+        let fresh = || {
+            // SAFETY: as for objects.
+            Fresh::<A>::new(A::EMPTY, |empty| unsafe { empty.add(arena.bytes()) })
+        };
+        let mut claims = Table::new(CLAIM_WORDS, 0)?;
+        let slots = &mut self.scratch.mixed;
+        check::frames(fresh()?.allocator(), arena.bytes(), slots, &mut claims)?;
+        drop(claims);
+        for family in frames::<A>() {
+            if !self.begin(&family) {
+                continue;
+            }
+            let result = if A::IN_ARENA {
+                let mut fresh = fresh()?;
+                let kept_bytes = fresh.kept_bytes() + A::FRONT_BYTES as u64;
+                let ops = calls::frames(fresh.allocator(), kept_bytes);
+                self.rows.on(&family, ops, self.scratch, self.table)
+            } else {
+                self.rows.kernel(&family, self.scratch, self.table)
+            };
+            self.end(&family, result);
+        }
+        Ok(())
+    }
+
+    /// Whether `family` is wanted; tells that it begins.
+    fn begin(&mut self, family: &Family) -> bool {
+        let wanted = self.rows.reporter.wants_family(family);
+        if wanted {
+            let name = &*family.name;
+            self.rows.reporter.send(&Record::Begin { name });
+            self.scratch.begin(name);
+        }
+        wanted
+    }
+
+    fn end(&self, family: &Family, result: Result<(), WorkError>) {
+        let (reporter, name) = (self.rows.reporter, &*family.name);
+        match result {
+            Ok(()) => reporter.family(name, family.work.operations(), &self.scratch.samples),
+            Err(error) => reporter.excluded(name, format_args!("{error}")),
+        }
+    }
+}
+
+/// A fresh allocator on `arena`.
+fn fresh<A: ObjectAllocator>(arena: NonNull<[u8]>) -> Result<Fresh<A>, VmallocError> {
+    // SAFETY: the arena is the line-up's, whose allocators live one after the other; and they stay where
+    // they are.
+    Fresh::new(A::EMPTY, |empty: &mut A| unsafe { empty.add(arena) })
 }
 
 /// What an allocator gets of `arena` for `work`: less where memory is to be full soon.
@@ -135,98 +289,4 @@ fn part(arena: NonNull<[u8]>, work: Work) -> NonNull<[u8]> {
         }
         _ => arena,
     }
-}
-
-/// An allocator in an area of its own, since some are larger than the stack.
-struct Fresh<A: ObjectAllocator> {
-    area: Area,
-    allocator: NonNull<A>,
-}
-
-impl<A: ObjectAllocator> Fresh<A> {
-    fn new(arena: NonNull<[u8]>) -> Result<Self, VmallocError> {
-        let area = Area::new(size_of::<A>().max(1) as u64)?;
-        let mut allocator = area.0.cast::<A>();
-        // SAFETY: the area is ours, starts a page, and is large enough.
-        unsafe { allocator.write(A::EMPTY) };
-        // SAFETY: it was written in the line above, and nothing else refers to it.
-        let empty = unsafe { allocator.as_mut() };
-        // SAFETY: the arena is the line-up's, whose allocators live one after the other; and this one
-        // stays where it is.
-        unsafe { empty.add(arena) };
-        Ok(Self { area, allocator })
-    }
-
-    fn allocator(&mut self) -> &mut A {
-        // SAFETY: `new` wrote it, it is ours, and it is borrowed as we are.
-        unsafe { self.allocator.as_mut() }
-    }
-}
-
-impl<A: ObjectAllocator> Drop for Fresh<A> {
-    fn drop(&mut self) {
-        // SAFETY: `new` wrote it, and it is not used after this; its area is freed behind it.
-        unsafe { self.allocator.drop_in_place() };
-        let _ = &self.area;
-    }
-}
-
-/// The operations of `allocator`.
-fn ops<A: ObjectAllocator>(allocator: &mut A) -> Ops<'_> {
-    let count = if A::SEARCHES {
-        fill::FRAGMENT_LIST
-    } else {
-        fill::FRAGMENT
-    };
-    Ops::of(allocator, alloc::<A>, free::<A>, count)
-}
-
-unsafe extern "C" fn alloc<A: ObjectAllocator>(
-    bytes: u64,
-    context: u64,
-    align_bytes: u64,
-    _: u64,
-) -> u64 {
-    // SAFETY: the meter's caller passes a size and an alignment that make a layout.
-    let layout = unsafe { layout(bytes, align_bytes) };
-    // SAFETY: the context of these operations is an `A`, borrowed for as long as they live.
-    let object = unsafe { allocator_at::<A>(context) }.alloc(layout);
-    object.map_or(0, |object| object.as_ptr().expose_provenance() as u64)
-}
-
-unsafe extern "C" fn free<A: ObjectAllocator>(
-    object: u64,
-    bytes: u64,
-    context: u64,
-    align_bytes: u64,
-) {
-    // SAFETY: the meter's caller passes a size and an alignment that make a layout.
-    let layout = unsafe { layout(bytes, align_bytes) };
-    #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
-    let object = core::ptr::with_exposed_provenance_mut(object as usize);
-    // SAFETY: it passes an object that the allocator returned, which was not null.
-    let object = unsafe { NonNull::new_unchecked(object) };
-    // SAFETY: as in `alloc`.
-    let allocator = unsafe { allocator_at::<A>(context) };
-    // SAFETY: the object is live and was allocated for this layout.
-    unsafe { allocator.dealloc(object, layout) };
-}
-
-/// # Safety
-///
-/// They make a layout.
-#[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
-unsafe fn layout(bytes: u64, align_bytes: u64) -> Layout {
-    // SAFETY: the caller's promise.
-    unsafe { Layout::from_size_align_unchecked(bytes as usize, align_bytes as usize) }
-}
-
-/// # Safety
-///
-/// `context` is the address of an `A` that is borrowed mutably for `'c`.
-unsafe fn allocator_at<'c, A>(context: u64) -> &'c mut A {
-    #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
-    let allocator = core::ptr::with_exposed_provenance_mut::<A>(context as usize);
-    // SAFETY: the caller's promise.
-    unsafe { &mut *allocator }
 }

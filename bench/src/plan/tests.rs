@@ -3,12 +3,18 @@
 use super::*;
 use std::collections::BTreeSet;
 
+const ARENA: line_up::Traits = line_up::Traits {
+    is_locked: false,
+    in_arena: true,
+};
+
 #[test]
 fn every_row_has_a_name_of_its_own_and_a_sentence() {
     let mut names = BTreeSet::new();
     for family in families(2)
         .chain(contended())
-        .chain(line_up(Name::new(format_args!("x")), true))
+        .chain(line_up::objects(Name::new(format_args!("x")), ARENA))
+        .chain(line_up::frames(Name::new(format_args!("x")), ARENA))
     {
         for &operation in family.work.operations() {
             assert!(names.insert(row_name(&family.name, operation).to_string()));
@@ -19,7 +25,11 @@ fn every_row_has_a_name_of_its_own_and_a_sentence() {
         assert!(family.work.about().ends_with('.'));
     }
     let latencies = 2 * (11 + 10 + 1 + 11 + 3 + 4 + 4 + 3 + 3 + 3 + 2 + 8 + 7 + 5) + 4;
-    assert_eq!(names.len(), latencies + 2 + 2 + 3 + 3 + 3 + 2 + 2 + 1);
+    let latencies = latencies + 2 * 6;
+    assert_eq!(
+        names.len(),
+        latencies + 2 + 2 + 3 + 3 + 3 + 2 + 2 + 1 + 2 + 2 + 2
+    );
     for name in [
         "kmalloc/8/alloc",
         "layout/4096/free",
@@ -35,6 +45,8 @@ fn every_row_has_a_name_of_its_own_and_a_sentence() {
         "pathology/order-10-hunger/granted",
         "pathology/remote-storm/free",
         "peer/x/pathology/high-fill/free",
+        "peer/x/pages/churn62/recovered",
+        "peer/x/metadata/lost",
     ] {
         assert!(names.contains(name), "{name}");
     }

@@ -27,6 +27,24 @@ pub const HELD: Count = Count {
     recorded: 0,
 };
 
+/// Memory, and what it is taken in to see how much of it can be had.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    /// Its bytes.
+    pub bytes: u64,
+    /// What is asked for each time.
+    pub amount: u32,
+    /// The bytes of that.
+    pub amount_bytes: u64,
+}
+
+/// 64 MiB, in as small objects as there are slots for.
+pub const WHOLE: Whole = Whole {
+    bytes: 64 << 20,
+    amount: 512,
+    amount_bytes: 512,
+};
+
 /// Toggles, then frees every second object that is live, in the order of the slots. The others stay.
 ///
 /// # Errors

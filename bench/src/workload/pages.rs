@@ -1,6 +1,10 @@
 //! Workloads of page frames alone.
 
-use super::{Count, FreeOrder, OutOfMemory, Slot, Subject, fill_slot, free_slot, number_of};
+use super::fill::Whole;
+use super::{
+    Count, FreeOrder, OutOfMemory, Slot, Subject, fill_slot, free_slot, give_all, number_of,
+    take_all,
+};
 use crate::generator::XorshiftStar;
 
 /// Largest blocks that are free before these workloads: 256 MiB.
@@ -29,6 +33,27 @@ pub const HALF: usize = 32_768;
 const ROUNDS: u32 = 100;
 /// Single frames that growth takes: nine tenths of memory, and more than any reserve leaves out.
 pub const GROWN: usize = 58_982;
+
+/// Single frames of a batch.
+pub const LIFO: usize = 512;
+/// 256 MiB in single frames.
+pub const WHOLE: Whole = Whole {
+    bytes: 256 << 20,
+    amount: 0,
+    amount_bytes: 4096,
+};
+
+/// Takes single frames into `slots`, and frees them last in, first out.
+///
+/// # Errors
+///
+/// [`OutOfMemory`].
+pub fn lifo(subject: &mut impl Subject, slots: &mut [Slot]) -> Result<(), OutOfMemory> {
+    take_all(subject, 0, slots)?;
+    slots.reverse();
+    give_all(subject, slots);
+    Ok(())
+}
 
 /// Fills `slots` with single frames in turn; then, round after round, frees a random tenth and allocates
 /// as many. All are live at the end.

@@ -121,6 +121,18 @@ impl Totals {
         bytes
     }
 
+    /// Bytes of the arena that an allocator gets which has one for all: a power of two, 64 MiB at least,
+    /// and twice what the trace has live at most, since such allocators differ in what they make of it.
+    pub const fn arena_bytes(&self) -> u64 {
+        const LEAST: u64 = 64 << 20;
+        let most = 2 * (self.peak_bytes + (self.peak_frames << 12));
+        if most < LEAST {
+            LEAST
+        } else {
+            most.next_power_of_two()
+        }
+    }
+
     fn from_header(header: &[u8]) -> Option<Self> {
         let (magic, totals) = header.split_at_checked(MAGIC.len())?;
         let word = |at: usize| {

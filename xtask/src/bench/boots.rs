@@ -8,7 +8,7 @@ use super::collect::{CollectError, Collector};
 use super::measure::sized;
 use super::session::Session;
 use crate::console::{self, Printer};
-use crate::guest::{self, Boot, Event};
+use crate::guest::{self, Boot, Event, Failure};
 use crate::image::Image;
 use crate::log::Level;
 use crate::machine::MachineArgs;
@@ -140,23 +140,37 @@ fn boot(
         event if worth_showing(&event, machine) => progress.suspend(|| printer.event(&event)),
         _ => {}
     })?;
-    let code = outcome.verdict().inspect_err(|_| {
-        // The flat file stays, so that the command can be repeated.
-        let _ = folder.keep();
-        progress.suspend(|| {
-            for complaint in &outcome.complaints {
-                console::say(format_args!("qemu: {complaint}"));
+    let code = match outcome.verdict() {
+        Ok(code) => code,
+        Err(failure) => {
+            // The flat file stays, so that the command can be repeated.
+            let _ = folder.keep();
+            progress.suspend(|| {
+                for complaint in &outcome.complaints {
+                    console::say(format_args!("qemu: {complaint}"));
+                }
+                console::say(format_args!(
+                    "{} failed: {}",
+                    session.family, outcome.qemu_command
+                ));
+            });
+            if session.is_of_a_peer() && !matches!(failure, Failure::Refused(_)) {
+                return Ok(Collector::left_out(&session.family, &failure));
             }
-            console::say(format_args!(
-                "{} failed: {}",
-                session.family, outcome.qemu_command
-            ));
-        });
-    })?;
-    if code != 0 && collector.failures.is_empty() {
-        bail!(CollectError::Exited(code));
+            bail!(failure)
+        }
+    };
+    let whole = if code != 0 && collector.failures.is_empty() {
+        Err(CollectError::Exited(code))
+    } else {
+        Ok(())
+    };
+    match whole.and_then(|()| collector.check().map(drop)) {
+        Err(error) if session.is_of_a_peer() => Ok(Collector::left_out(&session.family, &error)),
+        Err(error @ CollectError::Exited(_)) => bail!(error),
+        // Others are named together when all have been measured.
+        _ => Ok(collector),
     }
-    Ok(collector)
 }
 
 /// What stands behind the image.

@@ -42,6 +42,8 @@ pub struct Collector {
     pub timelines: Vec<Timeline>,
     /// Physical memory before and after churns.
     pub maps: Vec<Map>,
+    /// Whether nothing of it counts, and the run goes on.
+    pub is_left_out: bool,
     arrived: HashMap<String, BTreeMap<u8, Arrived>>,
     ended: Option<u32>,
 }
@@ -115,6 +117,19 @@ fn plural(rows: usize) -> String {
 }
 
 impl Collector {
+    /// What is left of a boot that went wrong, of an allocator that is not ours: why its rows are missing.
+    pub fn left_out(family: &str, why: &dyn fmt::Display) -> Self {
+        let excluded = Excluded {
+            name: family.to_owned(),
+            why: why.to_string(),
+        };
+        Self {
+            excluded: vec![excluded],
+            is_left_out: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes one record.
     pub fn take(&mut self, record: &Record<'_>) {
         match *record {

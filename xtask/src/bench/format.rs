@@ -1,7 +1,7 @@
 //! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
 use super::report::{Report, Row};
-use super::{bmf, goals, json, markdown, peers, tail};
+use super::{bmf, goals, json, line_up, markdown, tail};
 use std::fmt::Write;
 
 /// How a report is written.
@@ -80,7 +80,7 @@ fn text(report: &Report, explain: bool) -> String {
         text.push_str(&tail::text(report));
     }
     values(report, &mut text);
-    let line_up = peers::text(report);
+    let line_up = line_up::text(report);
     if !line_up.is_empty() {
         let names: Vec<String> = report.peers.iter().map(ToString::to_string).collect();
         let _ = write!(text, "\nbeside {}:\n{line_up}", names.join(", "));

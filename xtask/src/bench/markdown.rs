@@ -6,7 +6,7 @@
 use super::format::grouped;
 use super::reference::{Line, Reference};
 use super::report::{Report, Row};
-use super::{goals, peers, tail};
+use super::{goals, line_up, tail};
 use std::fmt::Write;
 
 const HEADINGS: &str = "\
@@ -33,7 +33,7 @@ pub(super) fn write(report: &Report, explain: bool) -> serde_json::Result<String
     tables.extend(boot_sizes(report));
     tables.extend(figures(report));
     tables.extend(goals(report));
-    let line_up = peers::markdown(report);
+    let line_up = line_up::markdown(report);
     if !line_up.is_empty() {
         tables.push(line_up);
     }

@@ -33,6 +33,10 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
     let mut totals = Vec::new();
     let mut header = None::<Header>;
     for (session, mut collector) in sessions.iter().zip(boots::run(args, &sessions)?) {
+        if collector.is_left_out {
+            report.excluded.extend(collector.excluded);
+            continue;
+        }
         let found = collector.check()?;
         if let Some(first) = &header {
             ensure!(first == found, "two boots differ: {first:?}, {found:?}");

@@ -19,6 +19,7 @@ pub mod host;
 pub mod html;
 pub mod json;
 pub mod limits;
+pub mod line_up;
 pub mod markdown;
 pub mod measure;
 pub mod peers;
@@ -276,7 +277,9 @@ fn load_traces(args: &Args) -> Result<Vec<Loaded>> {
         }
         traces.push(trace);
     }
-    traces.retain(|trace| !session::replays(args, trace).is_empty());
+    // Which allocators there are, and so which of their rows, only the image knows.
+    let line_up = !args.peers.is_empty() && measure::wants(&args.filter, peers::FRONT);
+    traces.retain(|trace| line_up || !session::replays(args, trace).is_empty());
     Ok(traces)
 }
 

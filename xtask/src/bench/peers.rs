@@ -1,10 +1,12 @@
-//! Other allocators beside ours: which there are, and the table that compares them.
+//! Other allocators beside ours: which there are, and what their boots need. `line_up` compares them.
 
-use super::report::{Report, Row};
+use crate::machine::{Board, MachineArgs, Size};
+use crate::trace::{Loaded, memory};
 use crate::workspace;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use std::fmt::{self, Write};
+use std::fmt;
+use wire::trace::Trace;
 
 /// The crates, by the names that `--peers` takes; each has a feature `peer-NAME` in `bench`.
 const CRATES: [(&str, &str); 11] = [
@@ -24,8 +26,15 @@ const CRATES: [(&str, &str); 11] = [
 const ALL: &str = "all";
 /// The feature of `bench` that stands for all of theirs.
 const EVERY_FEATURE: &str = "peers";
-/// How the names of their rows begin.
-const FRONT: &str = "peer/";
+/// The first word of their rows' names.
+pub const FRONT: &str = "peer";
+/// The third word of those of page frames, and of those of traces.
+const PAGES: &str = "pages";
+const TRACE: &str = "trace";
+/// Memory of a machine for page frames: 256 MiB that start a multiple of that, and the kernel.
+const FRAMES_MEMORY: Size = Size(1 << 30);
+/// Seconds that a boot gets unless asked otherwise: many times what the slowest workload takes.
+const TIMEOUT_SECONDS: u64 = 300;
 
 /// What the kernel's own allocator is called among them.
 pub const OURS: &str = "tessera";
@@ -80,6 +89,44 @@ pub fn of(features: &[String]) -> Result<Vec<Peer>> {
     locked(&crates)
 }
 
+/// What a boot for the rows of `family` replays of `traces`.
+pub(super) fn replayed<'a>(family: &str, traces: &'a [Loaded]) -> &'a [Loaded] {
+    let words: Vec<&str> = family.split('/').collect();
+    let [FRONT, _, TRACE, name] = words[..] else {
+        return &[];
+    };
+    let of = traces.chunks(1).find(|trace| trace[0].name == name);
+    of.unwrap_or_default()
+}
+
+/// The machine for a boot that measures `family`: as asked for, and larger if nobody asked for a size. If
+/// it is too small, the image says what it leaves out.
+pub(super) fn sized(
+    machine: &MachineArgs,
+    family: &str,
+    image_bytes: u64,
+    traces: &[Loaded],
+) -> MachineArgs {
+    let mut machine = machine.clone();
+    machine.timeout.get_or_insert(TIMEOUT_SECONDS);
+    if machine.mem.is_some() || machine.board != Board::Virt {
+        return machine;
+    }
+    let arenas = traces.iter().filter_map(|trace| Trace::parse(&trace.bytes));
+    let arena = arenas.map(|trace| trace.totals.arena_bytes()).max();
+    let needed = if let Some(arena) = arena {
+        let footprints = traces.iter().map(|trace| &trace.footprint);
+        // The arena starts a multiple of 64 MiB somewhere in its area.
+        Size(memory::needed(image_bytes, footprints).0 + arena + (64 << 20))
+    } else if family.split('/').nth(2) == Some(PAGES) {
+        FRAMES_MEMORY
+    } else {
+        return machine;
+    };
+    machine.mem = Some(needed.max(machine.memory()));
+    machine
+}
+
 /// `crates` with the versions in the lock file.
 ///
 /// # Errors
@@ -108,111 +155,6 @@ fn version_in(lock: &str, name: &str) -> Option<String> {
     };
     let newest = versions.max_by_key(|(version, _)| numbers(version));
     newest.map(|(version, _)| version.to_owned())
-}
-
-/// The allocators of the line-up in `report`, in the order measured.
-pub fn allocators(report: &Report) -> Vec<&str> {
-    let names = report.rows.iter().map(|row| row.name.as_str());
-    let names = names.chain(report.values.iter().map(|value| value.name.as_str()));
-    let mut found: Vec<&str> = Vec::new();
-    for name in names.filter_map(|name| name.strip_prefix(FRONT)?.split('/').next()) {
-        if !found.contains(&name) {
-            found.push(name);
-        }
-    }
-    found
-}
-
-/// What the table compares: a heading, a family, and the figure of its rows.
-type Column = (&'static str, &'static str, fn(&Row) -> String);
-
-const COLUMNS: [Column; 10] = [
-    ("hot 64", "hot-64", mean),
-    ("hot 4096", "hot-4096", mean),
-    ("64 fifo", "batch-64/fifo", mean),
-    ("64 lifo", "batch-64/lifo", mean),
-    ("64 random", "batch-64/random", mean),
-    ("toggle", "mixed/toggle", mean),
-    ("toggle p99", "mixed/toggle", |row| row.p99.to_string()),
-    ("toggle max", "mixed/toggle", |row| row.max.to_string()),
-    ("replace", "mixed/replace-1024", mean),
-    ("fragmented", "mixed/fragmented", mean),
-];
-
-fn mean(row: &Row) -> String {
-    format!("{:.0}", row.mean)
-}
-
-/// A line for each allocator: alloc/free, instructions, the mean unless the heading says otherwise; and
-/// what it used of 64 MiB. With the headings first; empty if no allocator was measured.
-pub fn table(report: &Report) -> Vec<Vec<String>> {
-    let allocators = allocators(report);
-    if allocators.is_empty() {
-        return Vec::new();
-    }
-    let headings = COLUMNS.iter().map(|(heading, ..)| (*heading).to_owned());
-    let headings = std::iter::once("alloc/free".to_owned()).chain(headings);
-    let headings = headings.chain(std::iter::once("of 64 MiB".to_owned()));
-    let line = |allocator: &&str| {
-        let cell = |(_, family, figure): &Column| {
-            let of = |operation: &str| {
-                let name = format!("{FRONT}{allocator}/{family}/{operation}");
-                let row = report.rows.iter().find(|row| row.name == name);
-                row.map_or_else(|| "–".to_owned(), figure)
-            };
-            format!("{}/{}", of("alloc"), of("free"))
-        };
-        // The kernel's own is measured on page frames, not in an arena.
-        let front = match *allocator {
-            OURS => String::new(),
-            other => format!("{FRONT}{other}/"),
-        };
-        let name = format!("{front}used-of-64MiB/ratio");
-        let used = report.values.iter().find(|value| value.name == name);
-        let used = used.map_or_else(
-            || "–".to_owned(),
-            |used| format!("{}.{} %", used.value / 10, used.value % 10),
-        );
-        std::iter::once((*allocator).to_owned())
-            .chain(COLUMNS.iter().map(cell))
-            .chain(std::iter::once(used))
-            .collect()
-    };
-    std::iter::once(headings.collect())
-        .chain(allocators.iter().map(line))
-        .collect()
-}
-
-/// The table for a document.
-pub fn markdown(report: &Report) -> String {
-    let mut text = String::new();
-    for (line, cells) in table(report).iter().enumerate() {
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-        if line == 0 {
-            let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
-        }
-    }
-    text
-}
-
-/// The table as aligned text.
-pub fn text(report: &Report) -> String {
-    let table = table(report);
-    let width = |column: usize| {
-        let cells = table.iter().map(|line| line[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let mut text = String::new();
-    for line in &table {
-        for (column, cell) in line.iter().enumerate() {
-            let _ = match column {
-                0 => write!(text, "{cell:width$}", width = width(0)),
-                _ => write!(text, "  {cell:>width$}", width = width(column)),
-            };
-        }
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use super::boots;
 use super::measure::sized;
+use super::peers;
 use super::{Args, Images};
 use crate::image::Image;
 use crate::machine::{MachineArgs, Size};
@@ -64,10 +65,10 @@ pub(super) fn sessions<'a>(
 ) -> Result<Vec<Session<'a>>> {
     let asked = &args.machine;
     let mut sessions = Vec::new();
-    for (family, rows) in families(args, images)? {
+    for (family, rows) in families(args, images, traces)? {
         sessions.push(Session {
             rows,
-            ..Session::new(images, &family, asked, &[])?
+            ..Session::new(images, &family, asked, peers::replayed(&family, traces))?
         });
     }
     for trace in traces.chunks(1) {
@@ -105,20 +106,30 @@ impl<'a> Session<'a> {
         let front = family.split('/').next().unwrap_or_default();
         let (image, command) = match (front, &images.contended) {
             ("trace", _) => (&images.main, "replay"),
-            ("peer", _) => (&images.main, "peers"),
+            (peers::FRONT, _) => (&images.main, "peers"),
             ("contended", Some(image)) => (image, "contended"),
             _ => (&images.main, "bench"),
         };
         let bytes = image.flat("", &[])?.len() as u64;
+        let machine = if front == peers::FRONT {
+            peers::sized(machine, family, bytes, traces)
+        } else {
+            sized(machine, bytes, traces)?
+        };
         Ok(Self {
             image,
             command,
             family: family.to_owned(),
             rows: 0,
             traces,
-            machine: sized(machine, bytes, traces)?,
+            machine,
             size: None,
         })
+    }
+
+    /// Whether it measures another crate's allocator, which may do anything.
+    pub(super) fn is_of_a_peer(&self) -> bool {
+        self.command == "peers"
     }
 }
 
@@ -136,17 +147,19 @@ pub(super) fn replays(args: &Args, trace: &Loaded) -> Vec<(String, &'static str)
     families.filter(wanted).collect()
 }
 
-/// The families that `args` select rows of, traces aside, and how many rows, in order.
-fn families(args: &Args, images: &Images) -> Result<Vec<(String, u64)>> {
+/// The families that `args` select rows of, the kernel's traces aside, and how many rows, in order.
+fn families(args: &Args, images: &Images, traces: &[Loaded]) -> Result<Vec<(String, u64)>> {
     let mut patterns = args.filter.split(',');
     if patterns.all(|pattern| pattern.split('/').next() == Some("trace")) {
         return Ok(Vec::new());
     }
-    let plan = boots::plan(args, &images.main, &[])?;
-    let rows = plan.iter().map(|(name, _)| name.as_str());
     // The image always has ours among them.
+    let line_up = !args.peers.is_empty();
+    let plan = boots::plan(args, &images.main, if line_up { traces } else { &[] })?;
+    let rows = plan.iter().map(|(name, _)| name.as_str());
     Ok(by_family(rows.filter(|name| {
-        !(args.peers.is_empty() && name.starts_with("peer/"))
+        let front = name.split('/').next();
+        front != Some("trace") && (line_up || front != Some(peers::FRONT))
     })))
 }
 

@@ -1,34 +1,42 @@
 //! That sound allocators pass and each kind of unsound one is named.
 
 use super::*;
-use crate::peers::{ARENA_BYTES, Visitor, visit};
+use crate::peers::{ARENA_BYTES, FRAME_LOG2, FRAMES_BYTES, FrameAllocator, Visitor, visit};
 use crate::workload::MIXED_SLOTS;
 use std::alloc;
 
-/// Host memory of the arena's size and alignment.
-struct Arena(NonNull<u8>);
+/// Host memory that starts a multiple of its size, with something in front of it.
+struct Arena {
+    memory: NonNull<u8>,
+    layout: Layout,
+    bytes: NonNull<[u8]>,
+}
 
 impl Arena {
-    const LAYOUT: Layout = match Layout::from_size_align(ARENA_BYTES, ARENA_BYTES) {
-        Ok(layout) => layout,
-        Err(_) => panic!("no layout"),
-    };
-
-    fn new() -> Self {
+    fn new(bytes: usize, front_bytes: usize) -> Self {
+        let front_bytes = front_bytes.next_multiple_of(bytes);
+        let layout = Layout::from_size_align(front_bytes + bytes, bytes).unwrap();
         // SAFETY: the layout has a size.
-        let memory = unsafe { alloc::alloc(Self::LAYOUT) };
-        Self(NonNull::new(memory).expect("host memory"))
+        let memory = unsafe { alloc::alloc(layout) };
+        let memory = NonNull::new(memory).expect("host memory");
+        // SAFETY: the layout has this much and more.
+        let start = unsafe { memory.add(front_bytes) };
+        Self {
+            memory,
+            layout,
+            bytes: NonNull::slice_from_raw_parts(start, bytes),
+        }
     }
 
     fn bytes(&self) -> NonNull<[u8]> {
-        NonNull::slice_from_raw_parts(self.0, ARENA_BYTES)
+        self.bytes
     }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: `new` allocated it with this layout, and no allocator on it is left.
-        unsafe { alloc::dealloc(self.0.as_ptr(), Self::LAYOUT) }
+        unsafe { alloc::dealloc(self.memory.as_ptr(), self.layout) }
     }
 }
 
@@ -70,14 +78,69 @@ impl<const AT: u8> ObjectAllocator for Bump<AT> {
     unsafe fn dealloc(&mut self, _: NonNull<u8>, _: Layout) {}
 }
 
+impl<const AT: u8> FrameAllocator for Bump<AT> {
+    const NAME: &'static str = "bump";
+    const EMPTY: Self = Self { next: 0, end: 0 };
+
+    unsafe fn add(&mut self, arena: NonNull<[u8]>) {
+        // SAFETY: the caller's promise.
+        unsafe { ObjectAllocator::add(self, arena) }
+        self.end += 64 << FRAME_LOG2;
+    }
+
+    fn alloc(&mut self, order: u32) -> Option<u64> {
+        let bytes = 1 << (FRAME_LOG2 + order);
+        let back = usize::from(AT == OVERLAPS && order == 3) << FRAME_LOG2;
+        let align_bytes = if AT == MISALIGNS { 4096 } else { bytes };
+        let layout = Layout::from_size_align(bytes, align_bytes).ok()?;
+        let block = ObjectAllocator::alloc(self, layout)?;
+        self.next -= back;
+        Some(block.addr().get() as u64)
+    }
+
+    unsafe fn free(&mut self, _: u64, _: u32) {}
+}
+
+fn checked_frames<A: FrameAllocator>() -> Result<(), Flaw> {
+    let arena = Arena::new(FRAMES_BYTES, A::FRONT_BYTES);
+    let mut allocator = Box::new(A::EMPTY);
+    // SAFETY: the arena outlives the allocator, which stays in its box.
+    unsafe { allocator.add(arena.bytes()) };
+    let mut claims = vec![0; (FRAMES_BYTES >> FRAME_LOG2) / 64];
+    let slots = &mut [None; MIXED_SLOTS];
+    frames(&mut *allocator, arena.bytes(), slots, &mut claims)
+}
+
+#[test]
+fn flaws_of_page_frames_are_named_too() {
+    let flaws = [
+        checked_frames::<Bump<OVERLAPS>>(),
+        checked_frames::<Bump<MISALIGNS>>(),
+        checked_frames::<Bump<STRAYS>>(),
+        checked_frames::<Bump<SMALL>>(),
+    ];
+    assert!(
+        matches!(
+            flaws,
+            [
+                Err(Flaw::Overlapping { .. }),
+                Err(Flaw::Misaligned { .. }),
+                Err(Flaw::Outside { .. }),
+                Err(Flaw::OutOfMemory { .. }),
+            ]
+        ),
+        "{flaws:?}"
+    );
+}
+
 fn checked<A: ObjectAllocator>() -> Result<(), Flaw> {
-    let arena = Arena::new();
+    let arena = Arena::new(ARENA_BYTES, 0);
     let mut allocator = Box::new(A::EMPTY);
     // SAFETY: the arena outlives the allocator, which stays in its box.
     unsafe { allocator.add(arena.bytes()) };
     let mut claims = vec![0; words(ARENA_BYTES)];
     let slots = &mut [None; MIXED_SLOTS];
-    check(&mut *allocator, arena.bytes(), slots, &mut claims)
+    objects(&mut *allocator, arena.bytes(), slots, &mut claims)
 }
 
 #[test]
@@ -126,9 +189,14 @@ unsafe impl critical_section::Impl for OneThread {
 fn every_allocator_of_the_line_up_passes_but_the_one_that_ignores_alignments() {
     struct All(Vec<String>);
     impl Visitor for All {
-        fn visit<A: ObjectAllocator>(&mut self) {
+        fn objects<A: ObjectAllocator>(&mut self) {
             if let Err(flaw) = checked::<A>() {
                 self.0.push(format!("{}{}: {flaw}", A::NAME, A::SUFFIX));
+            }
+        }
+        fn frames<A: FrameAllocator>(&mut self) {
+            if let Err(flaw) = checked_frames::<A>() {
+                self.0.push(format!("frames of {}: {flaw}", A::NAME));
             }
         }
     }
