@@ -146,6 +146,21 @@ pub fn storm(
     Ok(())
 }
 
+/// Lets the event counters of every core count what `meter` does.
+pub fn start_counting(meter: &Meter) {
+    let mut jobs = [StartCounting(meter); MAX_CPUS];
+    together(&mut jobs[..kernel::machine().cpus as usize]);
+}
+
+#[derive(Clone, Copy)]
+struct StartCounting<'a>(&'a Meter);
+
+impl Job for StartCounting<'_> {
+    fn run(&mut self) {
+        self.0.start();
+    }
+}
+
 struct Frees<'a, 'b> {
     timed: &'a mut Timed<'b>,
     slots: &'a mut [Slot],
@@ -264,11 +279,7 @@ impl Contender<'_> {
     /// Ends an operation; returns its result.
     fn take(&mut self, sample: Sample, amount: u32, is_free: bool, recorded: bool) -> u64 {
         if recorded && let Some(cost) = self.costs.get_mut(self.used) {
-            let observed = Observed {
-                cost: sample.cost,
-                amount: amount.into(),
-                path: sample.path,
-            };
+            let observed = sample.observed(amount.into());
             *cost = Cost { observed, is_free };
             self.used += 1;
         }

@@ -157,14 +157,9 @@ impl<'a> KernelHeap<'a> {
             // SAFETY: as above.
             unsafe { meter.open(op, arguments) }
         };
-        let observed = Observed {
-            cost: sample.cost,
-            amount,
-            path: sample.path,
-        };
         let cost = Cost {
             operation,
-            observed,
+            observed: sample.observed(amount),
         };
         match sink {
             Sink::Samples(samples) => cost.tell(samples),

@@ -6,7 +6,8 @@ use crate::samples::Samples;
 use core::cell::Cell;
 use core::fmt;
 use kernel::console;
-use wire::bench::{self, Record};
+use wire::bench::{self, Record, Unit};
+use wire::event::{Event, Group, MOST};
 use wire::frame::Channel;
 use wire::glob;
 
@@ -19,6 +20,8 @@ pub struct Reporter {
     filter: &'static str,
     rows: Cell<u32>,
     failures: Cell<u32>,
+    unit: Cell<Unit>,
+    events: Cell<[Option<Event>; MOST]>,
 }
 
 impl Reporter {
@@ -28,6 +31,26 @@ impl Reporter {
             filter,
             rows: Cell::new(0),
             failures: Cell::new(0),
+            unit: Cell::new(Unit::Instructions),
+            events: Cell::new([None; MOST]),
+        }
+    }
+
+    /// Tells in `unit` from now on what the counter counted.
+    pub fn counts(&self, unit: Unit) {
+        self.unit.set(unit);
+    }
+
+    /// Sends which events of `group` are counted, and with every row from now on how often they were.
+    pub fn events(&self, group: Group, counted: impl Iterator<Item = Event>) {
+        let mut events = [None; MOST];
+        for (place, event) in events.iter_mut().zip(counted) {
+            *place = Some(event);
+        }
+        self.events.set(events);
+        for &event in group.events() {
+            let is_counted = events.contains(&Some(event));
+            self.send(&Record::Event { event, is_counted });
         }
     }
 
@@ -93,8 +116,18 @@ impl Reporter {
         }
     }
 
-    /// Sends one row.
+    /// Sends one row, and how often events happened.
     pub fn row(&self, name: &str, samples: &Samples) {
+        for (event, sum) in self.events.get().into_iter().zip(samples.totals().events) {
+            if let Some(event) = event {
+                self.send(&Record::Counted { name, event, sum });
+            }
+        }
+        self.row_without_events(name, samples);
+    }
+
+    /// Sends one row that no event was counted of.
+    pub fn row_without_events(&self, name: &str, samples: &Samples) {
         if samples.lost() > 0 {
             let why = format_args!("no room for {} of its samples", samples.lost());
             return self.failed(name, why);
@@ -136,7 +169,11 @@ impl Reporter {
     pub fn figure(&self, family: &Family, figure: Figure, value: u64) {
         let name = figure_name(&family.name, figure);
         if self.wants(&name) {
-            self.value(format_args!("{}", &*name), value, figure.name_and_unit().1);
+            let unit = match figure {
+                Figure::Cost => self.unit.get().name(),
+                _ => figure.name_and_unit().1,
+            };
+            self.value(format_args!("{}", &*name), value, unit);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Row after row: which are wanted, what each does, and what is sent of it.
 
+use crate::cores;
 use crate::meter::Meter;
 use crate::name::Name;
 use crate::peers::line_up;
@@ -15,7 +16,9 @@ use crate::traces::{self, Traces};
 use crate::workload::{Slot, fill};
 use aarch64_cpu::registers::{MIDR_EL1, Readable};
 use kernel::ExitCode;
+use kernel::arch::pmu;
 use wire::bench::Record;
+use wire::event::Group;
 
 /// What the rows of a boot phase measure.
 const ABOUT_BOOT: &str = "From the image's first instruction to the app, by phase; one sample.";
@@ -24,8 +27,8 @@ const ABOUT_BOOT: &str = "From the image's first instruction to the app, by phas
 #[expect(clippy::cast_possible_truncation, reason = "131,072")]
 const SLOTS: u32 = fill::SLOTS as u32;
 
-/// The payload file that holds the filter, padded with spaces: there, and not on the command line, so
-/// that boot costs the same whatever is filtered.
+/// The payload file that holds the filter and, in a line of its own, the group of events, padded with
+/// spaces: there, and not on the command line, so that boot costs the same whatever is asked for.
 const FILTER_FILE: &str = "filter";
 
 /// Lists rows or measures them, as the run parameters say: `cmd=list` for all rows, `cmd=replay` for
@@ -37,6 +40,8 @@ const FILTER_FILE: &str = "filter";
 /// sections (feature `contended`).
 ///
 /// `cmd=replay-together` replays the traces on all cores at once, and measures nothing.
+///
+/// `events=GROUP` counts these events beside.
 ///
 /// `unit=instructions` promises that the counter counts those, and the self-checks then hold it to
 /// that. `seed=N` changes the sequences of the seeded rows; 0 are the published ones.
@@ -50,9 +55,22 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
     }
     let watched = params.value("watch").zip(params.number("at"));
     scratch.watched = watched;
+    let [filter, events] = choice();
+    let reporter = Reporter::new(filter.unwrap_or("*"));
+    let group = match Group::from_name(events.unwrap_or(Group::None.name())) {
+        Some(group) if pmu::is_present() => group,
+        Some(_) => return refused(&reporter, "this CPU has no cycle counter"),
+        None => return refused(&reporter, "`events` names no group"),
+    };
+    let mut meter = Meter::calibrated();
+    if group != Group::None {
+        meter.count(group);
+        cores::start_counting(&meter);
+    }
     let session = Session {
-        reporter: Reporter::new(filter()),
-        meter: Meter::calibrated(),
+        reporter,
+        meter,
+        group,
         seed: params.number("seed").unwrap_or(0),
     };
     let list = command == "list";
@@ -93,29 +111,38 @@ fn cores() -> u32 {
     kernel::machine().cpus
 }
 
-/// What selects rows: a run parameter, else the payload's file, else everything.
-fn filter() -> &'static str {
+/// What selects rows, and the group of events: run parameters, else the payload's file.
+fn choice() -> [Option<&'static str>; 2] {
     let file = kernel::payload_files().find(|&(name, _)| name == FILTER_FILE);
-    let file = file
-        .and_then(|(_, bytes)| core::str::from_utf8(bytes).ok())
-        .map(str::trim);
-    kernel::params().value("filter").or(file).unwrap_or("*")
+    let text = file.and_then(|(_, bytes)| core::str::from_utf8(bytes).ok());
+    let mut lines = text.unwrap_or_default().trim().lines();
+    ["filter", "events"].map(|key| kernel::params().value(key).or(lines.next()))
+}
+
+/// Says why nothing can be measured.
+fn refused(reporter: &Reporter, why: &str) -> ExitCode {
+    reporter.failed("self-check", format_args!("{why}"));
+    ExitCode::FAILURE
 }
 
 struct Session {
     reporter: Reporter,
     meter: Meter,
+    group: Group,
     seed: u64,
 }
 
 impl Session {
     fn header(&self) {
         let machine = kernel::machine();
+        let unit = self.meter.unit();
+        self.reporter.counts(unit);
         self.reporter.send(&Record::Header {
             midr: MIDR_EL1.get(),
             entry_el: machine.entry_el,
             memory_bytes: machine.memory_bytes,
             cpus: machine.cpus,
+            unit,
             overhead: self.meter.overhead(),
             empty: self.meter.of_a_return(),
             nops: self.meter.of_hundred_nops(),
@@ -127,6 +154,7 @@ impl Session {
                 (true, true) => "hardened, uncounted",
             },
         });
+        self.reporter.events(self.group, self.meter.events());
     }
 
     fn measure(&self, exact: bool, command: &str, which: line_up::Which, scratch: &mut Scratch) {
@@ -206,7 +234,7 @@ impl Session {
             if self.reporter.wants(&name) {
                 samples.clear();
                 samples.take(Observed::cost(cost), true);
-                self.reporter.row(&name, samples);
+                self.reporter.row_without_events(&name, samples);
             }
         };
         for (phase, cost) in kernel::boot::phases() {

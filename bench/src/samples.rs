@@ -11,6 +11,7 @@
 //! there are says so in [`Samples::lost`], and counts as not measured.
 
 use wire::bench::{self, CELL_BYTES};
+use wire::event::MOST;
 use wire::histogram;
 use wire::path::Path;
 
@@ -30,6 +31,8 @@ pub struct Observed {
     pub amount: u64,
     /// How it went.
     pub path: Path,
+    /// How often each event happened that is counted.
+    pub events: [u32; MOST],
 }
 
 impl Observed {
@@ -107,6 +110,8 @@ pub struct Totals {
     pub amount: u64,
     /// How it went.
     pub path: Path,
+    /// How often each event happened in all samples.
+    pub events: [u64; MOST],
 }
 
 const EMPTY: bench::Cell = bench::Cell {
@@ -134,6 +139,7 @@ impl Samples {
                 at: 0,
                 amount: 0,
                 path: Path::HIT,
+                events: [0; MOST],
             },
         }
     }
@@ -166,7 +172,12 @@ impl Samples {
 
     /// Takes one operation; as a sample only if `recorded`.
     pub fn take(&mut self, observed: Observed, recorded: bool) {
-        let Observed { cost, amount, path } = observed;
+        let Observed {
+            cost,
+            amount,
+            path,
+            events,
+        } = observed;
         let totals = &mut self.totals;
         totals.cold.get_or_insert(cost);
         let at = totals.operations;
@@ -185,6 +196,9 @@ impl Samples {
         totals.n += 1;
         totals.max = totals.max.max(cost);
         totals.sum += cost;
+        for (sum, event) in totals.events.iter_mut().zip(events) {
+            *sum += u64::from(event);
+        }
         let index = self.path(path);
         self.paths[index].take(cost);
         self.count(histogram::bucket(cost), index);
@@ -275,11 +289,14 @@ mod tests {
     #[test]
     fn the_first_operation_is_the_cold_one_though_it_is_no_sample() {
         let mut samples = Samples::new();
-        samples.take(Observed::cost(900), false);
+        let observed = |cost| Observed {
+            amount: cost * 10,
+            events: [1, 0, 0, 0, 0, 2],
+            ..Observed::cost(cost)
+        };
+        samples.take(observed(900), false);
         for cost in [7, 5, 9, 9] {
-            let amount = cost * 10;
-            let path = Path::HIT;
-            samples.take(Observed { cost, amount, path }, true);
+            samples.take(observed(cost), true);
         }
         let expected = Totals {
             operations: 5,
@@ -291,6 +308,7 @@ mod tests {
             at: 3,
             amount: 90,
             path: Path::HIT,
+            events: [4, 0, 0, 0, 0, 8],
         };
         assert_eq!(*samples.totals(), expected);
         samples.clear();

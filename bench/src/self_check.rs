@@ -29,6 +29,12 @@ pub fn run(meter: &Meter, reporter: &Reporter, exact: bool, scratch: &mut Scratc
             reporter.failed(name, format_args!("reads {read}, not {expected}"));
         }
     }
+    if let Some(read) = meter.retired_of_hundred_nops()
+        && read != 101
+    {
+        let why = format_args!("INST_RETIRED counts {read}, not 101");
+        reporter.failed("self-check/events", why);
+    }
     // The first run warms up: it may carve a slab, and every later one finds it carved.
     let [_, first, second] = [(); 3].map(|()| checksum(meter, scratch));
     if first.is_none() || first != second {

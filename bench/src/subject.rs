@@ -2,7 +2,7 @@
 use crate::meter::{self, Meter, Sample};
 use crate::ops::Ops;
 use crate::plan::Operation;
-use crate::samples::{Observed, Samples};
+use crate::samples::Samples;
 use crate::workload::{Count, Subject};
 
 /// Runs `ops` and keeps their samples.
@@ -55,11 +55,7 @@ impl<'a> Timed<'a> {
     }
 
     fn take(&mut self, operation: Operation, amount: u32, sample: Sample, recorded: bool) -> u64 {
-        let observed = Observed {
-            cost: sample.cost,
-            amount: amount.into(),
-            path: sample.path,
-        };
+        let observed = sample.observed(amount.into());
         self.samples[operation.index()].take(observed, recorded);
         sample.result
     }

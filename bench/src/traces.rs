@@ -170,7 +170,7 @@ impl Traces<'_> {
         }
         let sums = scratch.samples.iter().map(|samples| samples.totals().sum);
         self.value(family, "events", trace.len() as u64, "events");
-        self.value(family, "total", sums.sum(), "instructions");
+        self.value(family, "total", sums.sum(), self.meter.unit().name());
     }
 
     fn value(self, family: &str, what: &str, value: u64, unit: &str) {

@@ -9,7 +9,7 @@ use crate::plan::Operation;
 use crate::replay::{self, Entry, Heap, Request};
 use crate::report::Reporter;
 use crate::rows::Rows;
-use crate::samples::{Observed, Samples};
+use crate::samples::Samples;
 use crate::scratch::Scratch;
 use crate::table::Table;
 use crate::traces as recorded;
@@ -102,11 +102,7 @@ impl<A: ObjectAllocator> PeerHeap<'_, A> {
     ) -> u64 {
         // SAFETY: replay passes live objects only, as they were asked for (its invariant 1).
         let sample = unsafe { self.meter.masked(op, arguments) };
-        let observed = Observed {
-            cost: sample.cost,
-            amount,
-            path: sample.path,
-        };
+        let observed = sample.observed(amount);
         self.samples[operation.index()].take(observed, self.recording);
         sample.result
     }

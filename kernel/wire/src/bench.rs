@@ -3,7 +3,36 @@
 //! The image sends each row's whole histogram; percentiles are the host's business. Nothing counts
 //! as measured before [`Record::End`] has arrived.
 
+use crate::event::Event;
 use serde::{Deserialize, Serialize};
+
+/// What the counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Instructions, exactly.
+    Instructions,
+    /// Cycles.
+    Cycles,
+}
+
+impl Unit {
+    /// What a counter counts for which a lone `ret` reads `empty`, and 100 `nop`s and a `ret` `nops`.
+    /// A core whose cycles look so executes one instruction a cycle.
+    pub const fn of(empty: u64, nops: u64) -> Self {
+        match (empty, nops) {
+            (1, 101) => Self::Instructions,
+            _ => Self::Cycles,
+        }
+    }
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Cycles => "cycles",
+        }
+    }
+}
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +48,9 @@ pub enum Record<'a> {
         memory_bytes: u64,
         /// Cores that run.
         cpus: u32,
-        /// Instructions that an empty measurement reads, subtracted from every sample.
+        /// What is counted.
+        unit: Unit,
+        /// What an empty measurement reads, subtracted from every sample.
         overhead: u64,
         /// What a lone `ret` reads after that; 1 where the counter counts instructions.
         empty: u64,
@@ -141,6 +172,23 @@ pub enum Record<'a> {
         /// How many [`Record::Done`]s there were.
         rows: u32,
     },
+    /// An event of the group that was asked for.
+    Event {
+        /// Which.
+        event: Event,
+        /// Whether it is counted: whether the PMU implements it, and has a counter for it.
+        is_counted: bool,
+    },
+    /// How often an event happened in all samples of `name`, what an empty measurement counts subtracted
+    /// from each; sent before the row is done.
+    Counted {
+        /// The row.
+        name: &'a str,
+        /// The event.
+        event: Event,
+        /// How often.
+        sum: u64,
+    },
 }
 
 /// Bytes of one [`Cell`] in [`Record::Buckets`].
@@ -229,6 +277,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, postcard::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_one_an_instruction_is_instructions() {
+        assert_eq!(Unit::of(1, 101), Unit::Instructions);
+        for (empty, nops) in [(0, 100), (1, 34), (3, 103), (0, 0)] {
+            assert_eq!(Unit::of(empty, nops), Unit::Cycles);
+        }
+    }
 
     #[test]
     fn cells_arrive_as_sent() {

@@ -5,7 +5,7 @@
 //!
 //! - [`frame`]: how the one serial line is shared between log, text, bench, control and fault dump;
 //! - [`payload`] and [`params`]: what xtask appends to the flat image: a command line and files;
-//! - [`control`], [`fault`], [`mod@bench`] with [`histogram`], [`report`], [`trace`]: what the frames and
+//! - [`control`], [`fault`], [`mod@bench`] with [`event`], [`histogram`], [`report`], [`trace`]: what the frames and
 //!   files hold;
 //!   [`glob`] selects rows by name, alike on both sides.
 //!
@@ -15,6 +15,7 @@
 pub mod bench;
 pub mod control;
 pub mod crc;
+pub mod event;
 pub mod fault;
 pub mod frame;
 pub mod glob;

@@ -5,6 +5,7 @@
 
 use super::Args;
 use super::collect::{CollectError, Collector};
+use super::events::Events;
 use super::measure::sized;
 use super::session::Session;
 use crate::console::{self, Printer};
@@ -21,7 +22,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use wire::bench::Record;
 
-/// The filter is padded to multiples of this many bytes, so that boot costs the same for every filter.
+/// The filter and the group of events are padded to multiples of this many bytes, so that boot costs the
+/// same for all of them.
 const FILTER_BYTES: usize = 256;
 
 /// What each of `sessions` measured, in their order.
@@ -39,7 +41,7 @@ pub(super) fn run(args: &Args, sessions: &[Session<'_>]) -> Result<Vec<Collector
         loop {
             let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((session, found)) = next else { break };
-            let result = boot(args.seed, session, ("", Some("")), &progress);
+            let result = boot(args, session, ("", Some("")), &progress);
             let failed = result.is_err();
             let _ = found.set(result);
             if failed {
@@ -85,7 +87,7 @@ pub(super) fn plan(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Vec<
         },
         size: None,
     };
-    Ok(watch(args.seed, &session, "", None)?.plan)
+    Ok(watch(args, &session, "", None)?.plan)
 }
 
 /// Boots `session` for a debugger, `more` being added to the command line; `gdb` is what the user's is told,
@@ -95,18 +97,18 @@ pub(super) fn plan(args: &Args, image: &Image, traces: &[Loaded]) -> Result<Vec<
 ///
 /// If the boot does not count.
 pub(super) fn watch(
-    seed: u64,
+    args: &Args,
     session: &Session<'_>,
     more: &str,
     gdb: Option<&str>,
 ) -> Result<Collector> {
-    boot(seed, session, (more, gdb), &ProgressBar::hidden())
+    boot(args, session, (more, gdb), &ProgressBar::hidden())
 }
 
 /// Boots once and gathers the records; `more` is added to the command line, and `gdb` to how the user is
 /// told to debug.
 fn boot(
-    seed: u64,
+    args: &Args,
     session: &Session<'_>,
     (more, gdb): (&str, Option<&str>),
     progress: &ProgressBar,
@@ -120,10 +122,10 @@ fn boot(
         image: session.image,
         machine,
         command_line: format!(
-            "cmd={} seed={seed:#018x} unit=instructions{more}",
-            session.command
+            "cmd={} seed={:#018x} unit=instructions{more}",
+            session.command, args.seed
         ),
-        files: files(session),
+        files: files(args.events, session),
         icount: true,
         disk: None,
         // There are many, all alike but for the image; one that fails is shown.
@@ -174,8 +176,12 @@ fn boot(
 }
 
 /// What stands behind the image.
-fn files(session: &Session<'_>) -> Vec<(String, Vec<u8>)> {
-    let mut filter = session.family.clone().into_bytes();
+fn files(events: Events, session: &Session<'_>) -> Vec<(String, Vec<u8>)> {
+    let mut filter = session.family.clone();
+    if events != Events::None {
+        filter = format!("{filter}\n{}", events.group().name());
+    }
+    let mut filter = filter.into_bytes();
     filter.resize(filter.len().next_multiple_of(FILTER_BYTES), b' ');
     let traces = session.traces.iter();
     let traces = traces.map(|trace| (format!("trace:{}", trace.name), trace.bytes.clone()));

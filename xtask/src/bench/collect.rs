@@ -1,9 +1,11 @@
 //! Gathers an image's records and believes none of them until the end marker has come.
 
-use super::report::{Arrived, Excluded, Map, Path, Row, Slowest, Timeline, Totals, Value};
+use super::report::{
+    Arrived, Counted, Event, Excluded, Map, Path, Row, Slowest, Timeline, Totals, Value,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use wire::bench::{self, Record};
+use wire::bench::{self, Record, Unit};
 use wire::path;
 
 /// What an image said of itself.
@@ -13,6 +15,8 @@ pub struct Header {
     pub midr: u64,
     /// The exception level that it was entered at.
     pub entry_el: u8,
+    /// What it counted.
+    pub unit: Unit,
     /// What an empty measurement read.
     pub overhead: u64,
     /// What a lone return read.
@@ -30,6 +34,8 @@ pub struct Collector {
     pub plan: Vec<(String, String)>,
     /// What the image said of itself.
     pub header: Option<Header>,
+    /// The events that were asked for.
+    pub events: Vec<Event>,
     /// Finished rows.
     pub rows: Vec<Row>,
     /// Figures that are no latencies.
@@ -45,6 +51,7 @@ pub struct Collector {
     /// Whether nothing of it counts, and the run goes on.
     pub is_left_out: bool,
     arrived: HashMap<String, BTreeMap<u8, Arrived>>,
+    counted: HashMap<String, Vec<(&'static str, u64)>>,
     ended: Option<u32>,
 }
 
@@ -136,6 +143,7 @@ impl Collector {
             Record::Header {
                 midr,
                 entry_el,
+                unit,
                 overhead,
                 empty,
                 nops,
@@ -145,6 +153,7 @@ impl Collector {
                 self.header = Some(Header {
                     midr,
                     entry_el,
+                    unit,
                     overhead,
                     empty,
                     nops,
@@ -177,6 +186,15 @@ impl Collector {
                     let buckets = &mut paths.entry(cell.path).or_default().buckets;
                     *buckets.entry(cell.bucket).or_default() += u64::from(cell.count);
                 }
+            }
+            Record::Event { event, is_counted } => self.events.push(Event {
+                event: event.name().to_owned(),
+                number: event.number(),
+                counted: is_counted,
+            }),
+            Record::Counted { name, event, sum } => {
+                let of_row = self.counted.entry(name.to_owned()).or_default();
+                of_row.push((event.name(), sum));
             }
             Record::Done {
                 name,
@@ -244,7 +262,16 @@ impl Collector {
             let about = self.plan.iter().find(|(row, _)| row == name);
             let about = about.map_or_else(String::new, |(_, about)| about.clone());
             let row = Row::new(name, totals, paths, slowest);
-            self.rows.push(Row { about, ..row });
+            let events = self.counted.remove(name).unwrap_or_default();
+            let events = events.into_iter();
+            let events = events
+                .map(|(event, sum)| Counted::new(event, sum, totals.n))
+                .collect();
+            self.rows.push(Row {
+                about,
+                events,
+                ..row
+            });
         } else {
             let n = totals.n;
             self.fail(name, format!("its histogram holds {cells} samples of {n}"));
@@ -311,6 +338,7 @@ impl Collector {
 mod tests {
     use super::*;
     use wire::bench::Cell;
+    use wire::event::Event;
 
     const NAME: &str = "kmalloc/64/alloc";
 
@@ -320,6 +348,7 @@ mod tests {
             entry_el: 1,
             memory_bytes: 1 << 29,
             cpus: 1,
+            unit: Unit::Instructions,
             overhead: 5,
             empty: 1,
             nops: 101,
@@ -389,6 +418,11 @@ mod tests {
                 name: NAME,
                 cells: &second,
             },
+            Record::Counted {
+                name: NAME,
+                event: Event::BrMisPred,
+                sum: 25,
+            },
             done(200),
             Record::Value {
                 name: "v",
@@ -404,6 +438,8 @@ mod tests {
         assert_eq!(row.paths[0].histogram, [(20, 150), (30, 50)]);
         assert_eq!((row.slowest.operation, row.slowest.amount), (7, 64));
         assert_eq!(row.slowest.path, "hit");
+        assert_eq!(row.events, [Counted::new("BR_MIS_PRED", 25, 200)]);
+        assert_eq!(row.events[0].mean, 0.13);
         assert_eq!(collector.values.len(), 1);
     }
 

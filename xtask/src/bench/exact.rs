@@ -1,10 +1,11 @@
 //! That the instrument is exact: what `cargo xtask test` asks of whole runs.
 
+use super::events::Events;
 use super::format::Format;
 use super::measure::measure;
-use super::report::Report;
+use super::report::{Counted, Report};
 use super::{Args, build, load_traces};
-use crate::machine::MachineArgs;
+use crate::machine::{Board, MachineArgs};
 use anyhow::{Context, Error, Result, ensure};
 
 /// Checks that two runs of the same rows give the same report, byte for byte.
@@ -48,6 +49,47 @@ pub fn filter_changes_nothing() -> Result<()> {
         for row in measured(&args(filter, 1))?.rows {
             ensure!(whole.contains(&row), "alone {row:?} differs: {whole:?}");
         }
+    }
+    Ok(())
+}
+
+/// Checks, on both boards, that counting events changes no figure, that retired instructions are what the
+/// cycle counter counts there, and that what QEMU has no events of is said to be missing.
+///
+/// # Errors
+///
+/// If a figure differs, or a run fails.
+pub fn events_change_nothing() -> Result<()> {
+    let (virt, pi) = (Board::Virt, Board::Raspi4b);
+    for (board, filter) in [(virt, "boot"), (virt, "mixed/*"), (pi, "kmalloc/*")] {
+        let args = Args {
+            machine: MachineArgs {
+                board,
+                ..MachineArgs::default()
+            },
+            ..args(filter, 1)
+        };
+        let without = measured(&args)?;
+        let mut report = measured(&Args {
+            events: Events::Branch,
+            ..args
+        })?;
+        let counted = std::mem::take(&mut report.events);
+        let counted = counted.iter().filter(|event| event.counted);
+        let counted: Vec<&str> = counted.map(|event| event.event.as_str()).collect();
+        ensure!(counted == ["INST_RETIRED"], "{board} counts {counted:?}");
+        for row in &mut report.rows {
+            let events = std::mem::take(&mut row.events);
+            let same = |event: &Counted| event.mean == row.mean;
+            // Boot is over when event counters begin.
+            let expected = usize::from(filter != "boot");
+            let agrees = events.len() == expected && events.iter().all(same);
+            ensure!(agrees, "{board}: {events:?} of {row:?}");
+        }
+        ensure!(
+            report == without,
+            "{board}: with events {report:?}, without {without:?}"
+        );
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
 use super::report::{Report, Row};
-use super::{bmf, goals, json, line_up, markdown, tail};
+use super::{bmf, events, goals, json, line_up, markdown, tail};
 use std::fmt::Write;
 
 /// How a report is written.
@@ -79,6 +79,7 @@ fn text(report: &Report, explain: bool) -> String {
     if explain || report.rows.len() <= FEW_ROWS {
         text.push_str(&tail::text(report));
     }
+    text.push_str(&events::text(report));
     values(report, &mut text);
     let line_up = line_up::text(report);
     if !line_up.is_empty() {
@@ -93,14 +94,20 @@ fn text(report: &Report, explain: bool) -> String {
         let _ = writeln!(text, "{}: left out: {}", excluded.name, excluded.why);
     }
     text.push_str(FOOTER);
+    text.push_str(match report.unit.as_str() {
+        "instructions" => OF_INSTRUCTIONS,
+        _ => OF_CYCLES,
+    });
     text
 }
 
 const FOOTER: &str = "
 cold is a row's first operation, before any warm-up. Percentiles are nearest ranks, exact below 1,024
-and less than 1 % low above; min, max and mean are exact. Instructions are not time: QEMU models no
-cache, no TLB and no pipeline. A maximum is the worst case observed, not a bound.
-";
+and less than 1 % low above; min, max and mean are exact. A maximum is the worst case observed, not a
+bound.";
+const OF_INSTRUCTIONS: &str =
+    " Instructions are not time: QEMU models no cache, no TLB and no pipeline.\n";
+const OF_CYCLES: &str = " Cycles are those of this core in this state: another run differs.\n";
 
 fn header(report: &Report) -> String {
     let at = &report.provenance;
@@ -222,7 +229,8 @@ pub fn grouped(number: u64) -> String {
 
 /// Names hold letters, digits, `-` and `/` alone, so nothing needs quoting.
 fn csv(report: &Report) -> String {
-    let mut text = "name,n,cold,min,p50,p90,p99,p999,max,mean\n".to_owned();
+    let headings = "name,n,cold,min,p50,p90,p99,p999,max,mean";
+    let mut text = format!("{headings}{}\n", events::csv_headings(report));
     for row in &report.rows {
         let Row {
             name,
@@ -239,7 +247,8 @@ fn csv(report: &Report) -> String {
         } = row;
         let _ = writeln!(
             text,
-            "{name},{n},{cold},{min},{p50},{p90},{p99},{p999},{max},{mean}"
+            "{name},{n},{cold},{min},{p50},{p90},{p99},{p999},{max},{mean}{}",
+            events::csv_cells(row)
         );
     }
     text

@@ -6,7 +6,7 @@
 use super::format::grouped;
 use super::reference::{Line, Reference};
 use super::report::{Report, Row};
-use super::{goals, line_up, tail};
+use super::{events, goals, line_up, tail};
 use std::fmt::Write;
 
 const HEADINGS: &str = "\
@@ -30,6 +30,7 @@ pub(super) fn write(report: &Report, explain: bool) -> serde_json::Result<String
     if !lines.is_empty() {
         tables.push(format!("{HEADINGS}{lines}"));
     }
+    tables.extend(events::markdown(report));
     tables.extend(boot_sizes(report));
     tables.extend(figures(report));
     tables.extend(goals(report));

@@ -42,6 +42,7 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
             ensure!(first == found, "two boots differ: {first:?}, {found:?}");
         }
         header = Some(found.clone());
+        report.events.clone_from(&collector.events);
         if let Some(size) = session.size {
             totals.extend(name_by_size(&mut collector.rows, size));
         }
@@ -70,7 +71,7 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
     let header = header.context("no image was booted")?;
     let mut report = Report {
         schema: SCHEMA,
-        unit: "instructions".to_owned(),
+        unit: header.unit.name().to_owned(),
         overhead: header.overhead,
         empty: header.empty,
         nops: header.nops,
@@ -101,7 +102,7 @@ pub(super) fn watch(
 ) -> Result<()> {
     let more = format!(" watch={} at={at}", args.filter);
     for session in session::sessions(args, images, traces)? {
-        boots::watch(args.seed, &session, &more, gdb)?.check()?;
+        boots::watch(args, &session, &more, gdb)?.check()?;
     }
     Ok(())
 }

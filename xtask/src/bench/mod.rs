@@ -12,6 +12,7 @@ pub mod bmf;
 mod boots;
 pub mod collect;
 pub mod compare;
+pub mod events;
 pub mod exact;
 pub mod format;
 pub mod goals;
@@ -39,6 +40,7 @@ use crate::{setup, workspace};
 use anyhow::{Result, ensure};
 use baseline::{Baseline, BaselineArgs};
 use collect::CollectError;
+use events::Events;
 use format::Format;
 use goals::{Outcome, Reached};
 use report::Report;
@@ -77,6 +79,9 @@ pub struct Args {
     /// Seed of the random sequences; 0 are those that the published figures were measured with
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Count events beside, where the CPU's performance monitors can: how often a call, on average
+    #[arg(long, value_enum, value_name = "GROUP", default_value_t, conflicts_with_all = ["host", "list"])]
+    pub events: Events,
     /// How to write the report
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

@@ -25,6 +25,9 @@ pub struct Report {
     pub empty: u64,
     /// What a hundred `nop`s and a return read: 101 where instructions are counted.
     pub nops: u64,
+    /// The events that were asked for; none unless some were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
     /// The crates that were measured beside ours.
     pub peers: Vec<Peer>,
     /// The rows, in the order measured.
@@ -104,6 +107,42 @@ pub struct Row {
     pub paths: Vec<Path>,
     /// The slowest sample, the first of them.
     pub slowest: Slowest,
+    /// How often events happened; none unless some were asked for and are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Counted>,
+}
+
+/// An event of the performance monitors that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its name in the Arm ARM.
+    pub event: String,
+    /// Its number there.
+    pub number: u16,
+    /// Whether it is counted: whether the PMU implements it, and has a counter for it.
+    pub counted: bool,
+}
+
+/// How often an event happened during the samples of a row.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The event's name.
+    pub event: String,
+    /// How often, in all samples; what an empty measurement counts subtracted from each.
+    pub sum: u64,
+    /// How often a sample, to the hundredth.
+    pub mean: f64,
+}
+
+impl Counted {
+    /// `sum` of `event` in `n` samples.
+    pub fn new(event: &str, sum: u64, n: u64) -> Self {
+        Self {
+            event: event.to_owned(),
+            sum,
+            mean: mean(sum, n),
+        }
+    }
 }
 
 /// Samples of a row that took the same path.
@@ -280,9 +319,10 @@ impl Row {
             p99: at(990),
             p999: at(999),
             max: totals.max,
-            mean: mean(totals),
+            mean: mean(totals.sum, totals.n),
             paths,
             slowest,
+            events: Vec::new(),
         }
     }
 
@@ -293,9 +333,9 @@ impl Row {
 }
 
 /// The mean, rounded to the hundredth in integers, so that every host prints the same.
-fn mean(totals: &Totals) -> f64 {
-    let n = u128::from(totals.n.max(1));
-    let hundredths = (u128::from(totals.sum) * 100 + n / 2) / n;
+fn mean(sum: u64, n: u64) -> f64 {
+    let n = u128::from(n.max(1));
+    let hundredths = (u128::from(sum) * 100 + n / 2) / n;
     #[expect(
         clippy::cast_precision_loss,
         reason = "a double holds hundredths below 2^53 exactly enough"

@@ -71,7 +71,7 @@ const BENCH: &str = "bench/";
 /// A test that is a function.
 type Check = fn() -> Result<()>;
 /// Its tests.
-const BENCH_TESTS: [(&str, Check); 4] = [
+const BENCH_TESTS: [(&str, Check); 5] = [
     (
         "bench/two_runs_give_the_same_report_byte_for_byte",
         exact::repeats,
@@ -79,6 +79,10 @@ const BENCH_TESTS: [(&str, Check); 4] = [
     (
         "bench/a_row_has_the_same_figures_whatever_else_is_measured",
         exact::filter_changes_nothing,
+    ),
+    (
+        "bench/counting_events_changes_no_figure",
+        exact::events_change_nothing,
     ),
     (
         "bench/the_slowest_operation_is_followed_instruction_by_instruction",

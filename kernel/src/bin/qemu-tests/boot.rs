@@ -1,7 +1,7 @@
 //! What boot left: rights, mappings, facts.
 
 use kernel::{
-    arch::{image, mmu, stack},
+    arch::{image, mmu, pmu, stack},
     boot, machine,
     mm::addr::{LinearMap, PAGE_BYTES, VirtAddr},
     vm::{descriptor::Attributes, kernel_space, layout},
@@ -15,6 +15,7 @@ crate::table::tests! {
     the_identity_map_is_gone,
     the_board_has_memory_a_console_and_a_core,
     every_phase_of_boot_was_counted,
+    an_event_counter_counts_what_it_was_told_to,
 }
 
 fn the_app_runs_at_el1_with_interrupts_on() {
@@ -92,7 +93,24 @@ fn the_board_has_memory_a_console_and_a_core() {
 
 fn every_phase_of_boot_was_counted() {
     assert_eq!(boot::phases().map(|(name, _)| name).last(), Some("user"));
-    if kernel::arch::pmu::is_present() {
+    if pmu::is_present() {
         assert!(boot::phases().all(|(_, cost)| cost > 0));
     }
+}
+
+fn an_event_counter_counts_what_it_was_told_to() {
+    /// CPU_CYCLES, and a number that no common event has.
+    const EVENTS: [u16; 2] = [0x11, 0x40];
+    if !pmu::is_present() {
+        return;
+    }
+    assert!(pmu::event_counters() >= 2);
+    assert_eq!(EVENTS.map(pmu::implements), [true, false]);
+    pmu::count(&EVENTS[..1]);
+    let [first, untold, ..] = pmu::events(2);
+    let until = pmu::cycles() + 1000;
+    while pmu::cycles() < until {}
+    let [second, still, ..] = pmu::events(2);
+    assert!(second.wrapping_sub(first) >= 1000, "{first} {second}");
+    assert_eq!(untold, still, "a counter without an event counts");
 }
