@@ -49,6 +49,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Environment:
   QEMU      the QEMU to start [default: qemu-system-aarch64]
+  CHROMIUM  the browser to test pages with [default: what is on the path]
   NO_COLOR  set to keep colours out of the output
 
 Exit status:
@@ -76,6 +77,9 @@ enum Command {
         /// Go ahead without asking
         #[arg(long)]
         yes: bool,
+        /// Get Chromium too, which only the test of `bench --html` needs
+        #[arg(long)]
+        browser: bool,
     },
 }
 
@@ -89,7 +93,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::command(&args),
         Command::Check => check::command(),
         Command::Doctor => setup::doctor(),
-        Command::Setup { yes } => setup::setup(yes),
+        Command::Setup { yes, browser } => setup::setup(yes, browser),
     });
     match result {
         Ok(code) => ExitCode::from(code),

@@ -94,7 +94,8 @@ pub fn events_change_nothing() -> Result<()> {
     Ok(())
 }
 
-fn args(filter: &str, cores: u32) -> Args {
+/// What to measure for a test: no traces unless they are asked for.
+pub(super) fn args(filter: &str, cores: u32) -> Args {
     Args {
         filter: filter.to_owned(),
         no_default_traces: !filter.starts_with("trace"),
@@ -106,7 +107,8 @@ fn args(filter: &str, cores: u32) -> Args {
     }
 }
 
-fn measured(args: &Args) -> Result<Report> {
+/// Measures.
+pub(super) fn measured(args: &Args) -> Result<Report> {
     measure(args, &build(args)?, &load_traces(args)?)
 }
 

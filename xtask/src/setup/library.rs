@@ -36,6 +36,7 @@ pub(super) fn requirement(toolchain: &Toolchain) -> Requirement {
         name: "library sources".to_owned(),
         found,
         remedy,
+        is_optional: false,
     }
 }
 

@@ -5,6 +5,7 @@
 //! could forbid one is looked at, so that a set-up that may not finish does not begin.
 
 mod apt;
+pub mod browser;
 mod library;
 mod progress;
 mod qemu;
@@ -26,12 +27,22 @@ struct Requirement {
     found: Result<String, String>,
     /// The commands that would meet it.
     remedy: Vec<String>,
+    /// Whether most do without.
+    is_optional: bool,
+}
+
+impl Requirement {
+    /// Whether nothing works without it and it is not there.
+    fn is_missing(&self) -> bool {
+        self.found.is_err() && !self.is_optional
+    }
 }
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mark, found) = match &self.found {
             Ok(found) => ("ok     ", found),
+            Err(wrong) if self.is_optional => ("without", wrong),
             Err(wrong) => ("MISSING", wrong),
         };
         write!(f, "{mark}  {:<34} {found}", self.name)?;
@@ -49,6 +60,7 @@ impl fmt::Display for Requirement {
 enum Part {
     Target,
     Qemu,
+    Browser,
 }
 
 impl fmt::Display for Part {
@@ -56,8 +68,18 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Target => "the compiler's libraries for aarch64-unknown-none (some 10 MB)",
             Self::Qemu => "QEMU 9.0 or later with the machines virt and raspi4b (some 50 MB)",
+            Self::Browser => "Chromium, which only the test of `bench --html` needs (some 100 MB)",
         })
     }
+}
+
+/// How a part will be got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Plan {
+    Target,
+    Qemu(qemu::Plan),
+    /// Whether through `sudo`.
+    Browser(bool),
 }
 
 /// Why set-up did not begin: it may not do what is needed, and these are the commands that would.
@@ -91,7 +113,7 @@ pub fn doctor() -> Result<u8> {
     }
     let missing = requirements
         .iter()
-        .filter(|requirement| requirement.found.is_err())
+        .filter(|requirement| requirement.is_missing())
         .count();
     if missing == 0 {
         console::result("\neverything is there\n")?;
@@ -109,24 +131,25 @@ fn requirements(toolchain: &Toolchain) -> Vec<Requirement> {
         list.push(library::requirement(toolchain));
     }
     list.extend(qemu::requirements());
+    list.push(browser::requirement());
     list
 }
 
-/// `cargo xtask setup`: gets what is missing.
+/// `cargo xtask setup`: gets what is missing, and a browser if `with_browser`.
 ///
 /// # Errors
 ///
 /// [`NotAllowed`] if it may not; otherwise what went wrong, with the machine as it was before the
 /// step that failed.
-pub fn setup(yes: bool) -> Result<u8> {
-    let got = get_missing(yes)?;
+pub fn setup(yes: bool, with_browser: bool) -> Result<u8> {
+    let got = get_missing(yes, with_browser)?;
     if got == 0 {
         console::say("everything is there already");
     }
     let toolchain = Toolchain::find()?;
     let left = requirements(&toolchain)
         .into_iter()
-        .filter(|requirement| requirement.found.is_err());
+        .filter(Requirement::is_missing);
     let left: Vec<String> = left.map(|requirement| requirement.to_string()).collect();
     if !left.is_empty() {
         bail!("still not met:\n{}", left.join("\n"));
@@ -142,11 +165,11 @@ pub fn setup(yes: bool) -> Result<u8> {
 ///
 /// As [`setup`].
 pub fn ensure(yes: bool) -> Result<()> {
-    get_missing(yes).map(|_| ())
+    get_missing(yes, false).map(|_| ())
 }
 
 /// Gets what is missing; returns how many parts that were.
-fn get_missing(yes: bool) -> Result<usize> {
+fn get_missing(yes: bool, with_browser: bool) -> Result<usize> {
     let toolchain = Toolchain::find()?;
     let mut missing = Vec::new();
     if !target::is_present(&toolchain.sysroot) {
@@ -155,20 +178,25 @@ fn get_missing(yes: bool) -> Result<usize> {
     if qemu::version().is_err() {
         missing.push(Part::Qemu);
     }
+    if with_browser && browser::find().is_err() {
+        missing.push(Part::Browser);
+    }
     if missing.is_empty() {
         return Ok(0);
     }
     let allowed = missing.iter().map(|part| match part {
-        Part::Target => target::may_install(&toolchain).map(|()| None),
-        Part::Qemu => qemu::plan().map(Some),
+        Part::Target => target::may_install(&toolchain).map(|()| Plan::Target),
+        Part::Qemu => qemu::plan().map(Plan::Qemu),
+        Part::Browser => browser::may_install().map(Plan::Browser),
     });
     let plans = allowed.collect::<Result<Vec<_>, NotAllowed>>()?;
     agree(yes, &missing)?;
     let progress = Progress::new();
     for plan in &plans {
         match plan {
-            None => target::install(&toolchain, &progress)?,
-            Some(plan) => qemu::install(plan, &progress)?,
+            Plan::Target => target::install(&toolchain, &progress)?,
+            Plan::Qemu(plan) => qemu::install(plan, &progress)?,
+            Plan::Browser(sudo) => browser::install(*sudo, &progress)?,
         }
     }
     Ok(missing.len())
@@ -206,6 +234,7 @@ mod tests {
             name: "QEMU".into(),
             found: Ok("10.0.2".into()),
             remedy: vec!["install it".into()],
+            is_optional: false,
         };
         assert!(met.to_string().starts_with("ok") && !met.to_string().contains("install"));
         let unmet = Requirement {
@@ -218,6 +247,12 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("install it"), "{text}");
+        assert!(unmet.is_missing());
+        let optional = Requirement {
+            is_optional: true,
+            ..unmet
+        };
+        assert!(!optional.is_missing() && optional.to_string().starts_with("without"));
     }
 
     #[test]

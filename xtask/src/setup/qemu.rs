@@ -22,7 +22,7 @@ const PACKAGE: &str = "qemu-system-arm";
 /// How long a package manager may take.
 const LIMIT: Duration = Duration::from_secs(1200);
 /// Installing with apt, before what is installed.
-const APT_INSTALL: [&str; 3] = ["install", "--no-install-recommends", "--yes"];
+pub(super) const APT_INSTALL: [&str; 3] = ["install", "--no-install-recommends", "--yes"];
 
 /// Major and minor number.
 type Version = (u32, u32);
@@ -58,6 +58,7 @@ pub(super) fn requirements() -> Vec<Requirement> {
         name,
         found: version(),
         remedy: remedy.clone(),
+        is_optional: false,
     }];
     let help = process::output(Command::new(qemu_program()).args(["-M", "help"]));
     let help = help.unwrap_or_default();
@@ -70,6 +71,7 @@ pub(super) fn requirements() -> Vec<Requirement> {
             name: format!("QEMU's machine {machine}"),
             found: found.ok_or_else(|| "not among its machines".to_owned()),
             remedy: remedy.clone(),
+            is_optional: false,
         });
     }
     list
@@ -129,8 +131,6 @@ pub(super) fn plan() -> Result<Plan, NotAllowed> {
 impl Machine {
     fn look() -> Self {
         let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let succeeds = |command: &mut Command| process::output(command).is_ok();
-        let user = process::output(Command::new("id").arg("-u")).unwrap_or_default();
         let policy = process::output(Command::new("apt-cache").args(["policy", PACKAGE]));
         Self {
             id: release_field(&release, "ID"),
@@ -138,8 +138,8 @@ impl Machine {
             macos: cfg!(target_os = "macos"),
             candidate: policy.ok().as_deref().and_then(candidate),
             mirror: apt::debian_mirror(&apt::machine_sources(Path::new("/"))),
-            root: user.trim() == "0",
-            sudo: succeeds(Command::new("sudo").args(["-n", "true"])),
+            root: is_root(),
+            sudo: may_sudo(),
         }
     }
 
@@ -277,8 +277,19 @@ fn install_from(source: &Source, suite: &str, sudo: bool, progress: &Progress) -
     })
 }
 
+/// Whether we are root.
+pub(super) fn is_root() -> bool {
+    let user = process::output(Command::new("id").arg("-u"));
+    user.is_ok_and(|user| user.trim() == "0")
+}
+
+/// Whether `sudo` asks for no password.
+pub(super) fn may_sudo() -> bool {
+    process::output(Command::new("sudo").args(["-n", "true"])).is_ok()
+}
+
 /// `command`, through `sudo` if asked for, which would drop its environment.
-fn privileged(command: Command, sudo: bool) -> Command {
+pub(super) fn privileged(command: Command, sudo: bool) -> Command {
     if !sudo {
         return command;
     }

@@ -62,6 +62,7 @@ pub(super) fn requirement(toolchain: &Toolchain) -> Requirement {
         name: format!("{TARGET} libraries"),
         found,
         remedy,
+        is_optional: false,
     }
 }
 

@@ -78,6 +78,7 @@ impl Toolchain {
             name: format!("rustc {pinned}"),
             found,
             remedy,
+            is_optional: false,
         }
     }
 }

@@ -21,7 +21,9 @@ mod report;
 mod reports;
 mod stress;
 
+use crate::bench::html::browser;
 use crate::bench::{at_max, exact, replays};
+use crate::setup::browser::NoBrowser;
 use crate::{check, setup};
 use anyhow::Result;
 use pool::{Job, Results};
@@ -71,7 +73,7 @@ const BENCH: &str = "bench/";
 /// A test that is a function.
 type Check = fn() -> Result<()>;
 /// Its tests.
-const BENCH_TESTS: [(&str, Check); 5] = [
+const BENCH_TESTS: &[(&str, Check)] = &[
     (
         "bench/two_runs_give_the_same_report_byte_for_byte",
         exact::repeats,
@@ -91,6 +93,10 @@ const BENCH_TESTS: [(&str, Check); 5] = [
     (
         "bench/the_traces_replay_on_four_cores_at_once",
         replays::on_all_cores,
+    ),
+    (
+        "bench/a_browser_shows_the_whole_page_and_requests_nothing",
+        browser::opens,
     ),
 ];
 
@@ -158,11 +164,16 @@ pub fn command(args: &Args) -> Result<u8> {
             stress::plan(args, &mut images, &mut report, &mut jobs)?;
         }
         if args.wants(BENCH) {
-            for (name, test) in BENCH_TESTS {
+            for &(name, test) in BENCH_TESTS {
                 if args.selects(name) && !report.lists(name) {
                     jobs.push(Box::new(move |results: &Results| {
-                        let failed = |error| Verdict::Failed(format!("{error:#}"));
-                        let verdict = test().map_or_else(failed, |()| Verdict::Passed);
+                        let verdict = match test() {
+                            Ok(()) => Verdict::Passed,
+                            Err(error) if error.is::<NoBrowser>() => {
+                                Verdict::Skipped(error.to_string())
+                            }
+                            Err(error) => Verdict::Failed(format!("{error:#}")),
+                        };
                         pool::tell(results, name, verdict);
                     }));
                 }

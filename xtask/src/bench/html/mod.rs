@@ -8,6 +8,7 @@
 mod axis;
 mod beside;
 mod boot;
+pub mod browser;
 mod distribution;
 mod memory;
 mod plot;
