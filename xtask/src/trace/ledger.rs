@@ -30,11 +30,16 @@ impl Shape {
         }
     }
 
-    /// The event that frees what lives under `id`.
-    pub const fn free(self, id: u32) -> Action {
+    /// The event that allocates such a thing under `id`.
+    pub const fn allocate(self, id: u32) -> Action {
         match self {
-            Self::Object { .. } => Action::Free { id },
-            Self::Pages { .. } => Action::FreePages { id },
+            Self::Object { size, align_log2 } => Action::Alloc {
+                id,
+                size,
+                align_log2,
+                zeroed: false,
+            },
+            Self::Pages { order } => Action::Pages { id, order },
         }
     }
 }

@@ -12,14 +12,21 @@
 //!   cut, synth ───────────┘                        ──> stat, cut, synth
 //! ```
 
+pub mod addresses;
+pub mod cut;
 pub mod error;
 pub mod event;
+pub mod kmem;
 pub mod ledger;
 pub mod memory;
 pub mod pack;
 pub mod read;
 pub mod record;
 pub mod recording;
+#[cfg(test)]
+mod sound;
+pub mod stat;
+pub mod synth;
 pub mod write;
 
 pub use error::{ErrorKind, TraceError};
@@ -38,6 +45,14 @@ pub struct Args {
 enum Command {
     /// Record the malloc calls of a Linux program
     Record(record::Args),
+    /// Make a trace of what another tracer wrote
+    Import(kmem::Args),
+    /// Show a trace's sizes, lifetimes, threads, and live bytes over time
+    Stat(stat::Args),
+    /// Cut a part out of a trace
+    Cut(cut::Args),
+    /// Make up a trace that is like another one
+    Synth(synth::Args),
 }
 
 /// Does what was asked; returns the exit status.
@@ -48,5 +63,9 @@ enum Command {
 pub fn command(args: &Args) -> Result<u8> {
     match &args.command {
         Command::Record(args) => record::command(args),
+        Command::Import(args) => kmem::command(args),
+        Command::Stat(args) => stat::command(args),
+        Command::Cut(args) => cut::command(args),
+        Command::Synth(args) => synth::command(args),
     }
 }

@@ -73,7 +73,20 @@ pub(super) fn events(
 }
 
 /// Hands each line of `input` that is neither a comment nor empty to `take`.
-pub(super) fn lines(
+fn lines(
+    input: impl BufRead,
+    mut take: impl FnMut(&str) -> Result<(), ErrorKind>,
+) -> Result<(), Located> {
+    every_line(input, |line| {
+        if line.starts_with('#') || line.trim().is_empty() {
+            return Ok(());
+        }
+        take(line)
+    })
+}
+
+/// Hands each line of `input` to `take`.
+pub(super) fn every_line(
     mut input: impl BufRead,
     mut take: impl FnMut(&str) -> Result<(), ErrorKind>,
 ) -> Result<(), Located> {
@@ -91,9 +104,7 @@ pub(super) fn lines(
             return Err(here(ErrorKind::LineTooLong));
         }
         let text = std::str::from_utf8(&line).map_err(|_| here(ErrorKind::NotText))?;
-        if !(text.starts_with('#') || text.trim().is_empty()) {
-            take(text).map_err(here)?;
-        }
+        take(text).map_err(here)?;
     }
     Ok(())
 }

@@ -4,10 +4,11 @@
 //! with us, so that what was recorded is there however the program ends. When it has, its status is
 //! ours.
 
-use super::recording::{self, Summary};
+use super::addresses::Summary;
+use super::{ErrorKind, TraceError, recording, write};
 use crate::image::{self, cargo};
 use crate::{console, process, workspace};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use recorder::layout::{CHILDREN_VARIABLE, FIRST_FILE, FOLDER_VARIABLE};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -67,7 +68,7 @@ pub fn command(args: &Args) -> Result<u8> {
         .output
         .clone()
         .unwrap_or_else(|| default_output(program));
-    writable(&output)?;
+    write::check_folder(&output)?;
     let library = build()?;
     let folder = fs::create_dir_all(workspace::artifacts())
         .and_then(|()| tempfile::tempdir_in(workspace::artifacts()))
@@ -80,11 +81,22 @@ pub fn command(args: &Args) -> Result<u8> {
     if args.children {
         for (number, child) in (2..).zip(&recordings.others) {
             let output = numbered(&output, number);
-            let summary = recording::convert(child, &output, &comment, args.threads)?;
-            console::say(format_args!("{}: {summary}", output.display()));
+            let comment = format!("malloc calls of a child of {}", shown(program));
+            let summary = recording::convert(child, &output, &comment, args.threads);
+            match summary {
+                Ok(summary) => console::say(format_args!("{}: {summary}", output.display())),
+                Err(error) if is_empty(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(exit_code(status))
+}
+
+/// Whether a recording had nothing for a trace: frees of what nobody saw allocated, for example.
+fn is_empty(error: &Error) -> bool {
+    let error = error.downcast_ref::<TraceError>();
+    error.is_some_and(|error| matches!(error.kind, ErrorKind::Empty))
 }
 
 /// The program's name, without its folder.
@@ -105,14 +117,6 @@ fn numbered(file: &Path, number: usize) -> PathBuf {
         None => format!("{name}.{number}"),
     };
     file.with_file_name(name)
-}
-
-/// Better now than when the program has run.
-fn writable(file: &Path) -> Result<()> {
-    let folder = file.parent().filter(|folder| *folder != Path::new(""));
-    let writable = folder.is_none_or(Path::is_dir) && !file.is_dir();
-    ensure!(writable, "-o {}: no such folder", file.display());
-    Ok(())
 }
 
 /// Builds the library to preload.

@@ -1,22 +1,27 @@
 //! Writes a trace, plain or compressed, and checks it by the reader's own rules.
 
-use super::event::Event;
+use super::event::{Action, Event};
 use super::ledger::{Change, Ledger};
 use super::{ErrorKind, TraceError};
+use anyhow::{Result, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
+use wire::trace::THREADS_MAX;
 
 /// What a compressed file's name ends with.
 const GZIP_SUFFIX: &str = "gz";
 
-/// A trace that is being written to a file.
+/// A trace that is being written to a file, which is removed again if it is never finished.
 #[derive(Debug)]
 pub struct Writer {
     file: PathBuf,
-    out: Output,
+    /// None when it is finished.
+    out: Option<Output>,
     lines: Lines,
 }
 
@@ -60,23 +65,22 @@ impl Writer {
         };
         Ok(Self {
             file: file.to_owned(),
-            out: create().map_err(|error| failed(file, error))?,
+            out: Some(create().map_err(|error| failed(file, ErrorKind::Io(error)))?),
             lines: Lines::default(),
         })
     }
 
-    /// Writes an event; returns what it does.
+    /// Writes what `thread` does, whatever number the caller knows it by; returns what that changes.
     ///
     /// # Errors
     ///
     /// [`TraceError`] if it is not allowed there, or cannot be written.
-    pub fn event(&mut self, event: &Event) -> Result<Change, TraceError> {
-        let written = self.lines.event(&mut self.out, event);
-        written.map_err(|kind| TraceError {
-            file: self.file.clone(),
-            line: None,
-            kind,
-        })
+    pub fn event(&mut self, thread: u32, action: Action) -> Result<Change, TraceError> {
+        let Some(out) = &mut self.out else {
+            return Err(failed(&self.file, ErrorKind::Empty));
+        };
+        let written = self.lines.event(out, thread, action);
+        written.map_err(|kind| failed(&self.file, kind))
     }
 
     /// What is live now, and the counts so far.
@@ -88,22 +92,35 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`TraceError`] if it cannot be written.
-    pub fn finish(self) -> Result<Ledger, TraceError> {
-        let ended = match self.out {
-            Output::Plain(mut out) => out.flush(),
-            Output::Gzip(out) => out.finish().and_then(|mut out| out.flush()),
+    /// [`TraceError`] if it cannot be written, or there is no event in it.
+    pub fn finish(mut self) -> Result<Ledger, TraceError> {
+        if self.lines.ledger.events() == 0 {
+            return Err(failed(&self.file, ErrorKind::Empty));
+        }
+        let ended = match self.out.take() {
+            Some(Output::Plain(mut out)) => out.flush(),
+            Some(Output::Gzip(out)) => out.finish().and_then(|mut out| out.flush()),
+            None => Ok(()),
         };
-        ended.map_err(|error| failed(&self.file, error))?;
-        Ok(self.lines.ledger)
+        ended.map_err(|error| failed(&self.file, ErrorKind::Io(error)))?;
+        Ok(mem::take(&mut self.lines.ledger))
     }
 }
 
-fn failed(file: &Path, error: io::Error) -> TraceError {
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.out.take().is_some() {
+            // Half a trace would look like a whole one; whatever the error was, it has been told.
+            let _ = std::fs::remove_file(&self.file);
+        }
+    }
+}
+
+fn failed(file: &Path, kind: ErrorKind) -> TraceError {
     TraceError {
         file: file.to_owned(),
         line: None,
-        kind: ErrorKind::Io(error),
+        kind,
     }
 }
 
@@ -111,6 +128,8 @@ fn failed(file: &Path, error: io::Error) -> TraceError {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     ledger: Ledger,
+    /// The trace's number of each thread, in the order in which they came.
+    threads: HashMap<u32, u16>,
     thread: u16,
 }
 
@@ -119,14 +138,31 @@ impl Lines {
     pub(super) fn event(
         &mut self,
         out: &mut impl Write,
-        event: &Event,
+        thread: u32,
+        action: Action,
     ) -> Result<Change, ErrorKind> {
-        if event.thread != self.thread {
-            self.thread = self.ledger.switch_to(event.thread.into())?;
-            writeln!(out, "t {}", self.thread).map_err(ErrorKind::Io)?;
+        // More than the format tells apart share numbers.
+        let next = self.threads.len() % THREADS_MAX as usize;
+        let next = u16::try_from(next).unwrap_or(0);
+        let thread = *self.threads.entry(thread).or_insert(next);
+        if thread != self.thread {
+            self.thread = self.ledger.switch_to(thread.into())?;
+            writeln!(out, "t {thread}").map_err(ErrorKind::Io)?;
         }
-        let change = self.ledger.take(event)?;
-        writeln!(out, "{}", event.action).map_err(ErrorKind::Io)?;
+        let change = self.ledger.take(&Event { thread, action })?;
+        writeln!(out, "{action}").map_err(ErrorKind::Io)?;
         Ok(change)
     }
+}
+
+/// Checks that a file can be written there: better now than when there is something to write.
+///
+/// # Errors
+///
+/// If there is no such folder.
+pub fn check_folder(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    let writable = folder.is_none_or(Path::is_dir) && !file.is_dir();
+    ensure!(writable, "-o {}: no such folder", file.display());
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Every way in which a trace can be wrong, and that a sound one survives the way to the image.
 
 use super::*;
+use crate::trace::sound;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::io::Write;
@@ -201,87 +202,41 @@ fn a_line_names_the_thread_of_all_events_behind_it() {
     );
 }
 
-/// What a random trace does next, chosen among what is live.
-#[derive(Clone, Debug)]
-enum Choice {
-    Alloc(u32, u8),
-    Zeroed(u32),
-    Pages(u32),
-    Realloc(prop::sample::Index, u32),
-    Free(prop::sample::Index),
-}
-
-fn choices() -> impl Strategy<Value = Vec<Choice>> {
-    let choice = prop_oneof![
-        (1_u32..100_000, 0_u8..13).prop_map(|(size, align)| Choice::Alloc(size, align)),
-        (1_u32..100_000).prop_map(Choice::Zeroed),
-        (0_u32..=10).prop_map(Choice::Pages),
-        (any::<prop::sample::Index>(), 1_u32..100_000)
-            .prop_map(|(at, size)| Choice::Realloc(at, size)),
-        any::<prop::sample::Index>().prop_map(Choice::Free),
-        any::<prop::sample::Index>().prop_map(Choice::Free),
-    ];
-    prop::collection::vec(choice, 1..200)
-}
-
-/// The text of such a trace, and for each event the id and what the image should read.
-fn written(choices: &[Choice]) -> (String, Vec<(u64, Op, u8, u32)>) {
-    let (mut text, mut expected) = (String::new(), Vec::new());
-    let (mut live, mut ids) = (Vec::<(u64, bool)>::new(), 0);
-    for choice in choices {
-        let (line, event) = match choice {
-            Choice::Alloc(size, align_log2) => {
-                live.push((ids, false));
-                let line = format!("a {ids} {size} {}", 1 << align_log2);
-                (line, (ids, Op::Alloc, *align_log2, *size))
-            }
-            Choice::Zeroed(size) => {
-                live.push((ids, false));
-                (format!("z {ids} {size}"), (ids, Op::Zeroed, 0, *size))
-            }
-            Choice::Pages(order) => {
-                live.push((ids, true));
-                (format!("p {ids} {order}"), (ids, Op::Pages, 0, *order))
-            }
-            Choice::Realloc(..) | Choice::Free(_) if live.is_empty() => continue,
-            Choice::Realloc(at, size) => match live[at.index(live.len())] {
-                (id, false) => (format!("r {id} {size}"), (id, Op::Realloc, 0, *size)),
-                (_, true) => continue,
-            },
-            Choice::Free(at) => match live.swap_remove(at.index(live.len())) {
-                (id, false) => (format!("f {id}"), (id, Op::Free, 0, 0)),
-                (id, true) => (format!("q {id}"), (id, Op::FreePages, 0, 0)),
-            },
-        };
-        ids += u64::from(matches!(event.1, Op::Alloc | Op::Zeroed | Op::Pages));
-        text.push_str(&line);
-        text.push('\n');
-        expected.push(event);
-    }
-    (text, expected)
-}
-
 proptest! {
     #[test]
-    fn a_sound_trace_arrives_in_the_image_as_written(choices in choices()) {
-        let (text, expected) = written(&choices);
-        prop_assume!(!expected.is_empty());
+    fn a_sound_trace_arrives_in_the_image_as_written(written in sound::events()) {
         let mut slot_of = HashMap::new();
         let mut live_slots = std::collections::HashSet::new();
-        let read = events(&text);
-        prop_assert_eq!(read.len(), expected.len());
-        for (event, (id, op, align_log2, size)) in read.into_iter().zip(expected) {
-            prop_assert_eq!((event.op, event.align_log2, event.size), (op, align_log2, size));
-            match op {
-                Op::Alloc | Op::Zeroed | Op::Pages => {
+        let read = events(&sound::text(&written));
+        prop_assert_eq!(read.len(), written.len());
+        for (event, Event { thread, action }) in read.into_iter().zip(written) {
+            prop_assert_eq!(event.thread, thread);
+            let (id, named) = (action.id(), (event.op, event.align_log2, event.size));
+            match action {
+                Action::Alloc { size, align_log2, zeroed, .. } => {
+                    let op = if zeroed { Op::Zeroed } else { Op::Alloc };
+                    prop_assert_eq!(named, (op, align_log2, size));
                     prop_assert!(live_slots.insert(event.slot), "slot {} is taken", event.slot);
                     slot_of.insert(id, event.slot);
                 }
-                Op::Free | Op::FreePages => {
+                Action::Pages { order, .. } => {
+                    prop_assert_eq!(named, (Op::Pages, 0, order));
+                    prop_assert!(live_slots.insert(event.slot), "slot {} is taken", event.slot);
+                    slot_of.insert(id, event.slot);
+                }
+                Action::Free { .. } | Action::FreePages { .. } => {
+                    let op = match action {
+                        Action::Free { .. } => Op::Free,
+                        _ => Op::FreePages,
+                    };
+                    prop_assert_eq!(named, (op, 0, 0));
                     prop_assert!(live_slots.remove(&event.slot));
                     prop_assert_eq!(slot_of.remove(&id), Some(event.slot));
                 }
-                Op::Realloc => prop_assert_eq!(slot_of.get(&id), Some(&event.slot)),
+                Action::Realloc { size, .. } => {
+                    prop_assert_eq!(named, (Op::Realloc, 0, size));
+                    prop_assert_eq!(slot_of.get(&id), Some(&event.slot));
+                }
             }
         }
     }
