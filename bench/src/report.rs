@@ -5,6 +5,7 @@ use crate::plan::{Family, Figure, Operation, figure_name, row_name};
 use crate::samples::Samples;
 use core::cell::Cell;
 use core::fmt;
+use kernel::arch::pmu;
 use kernel::console;
 use wire::bench::{self, Record, Unit};
 use wire::event::{Event, Group, MOST};
@@ -195,8 +196,10 @@ impl Reporter {
         self.failures.get() > 0
     }
 
-    /// Sends the end marker.
+    /// Sends what it all took, and the end marker.
     pub fn end(&self) {
+        let cycles = pmu::cycles();
+        self.send(&Record::Spent { cycles });
         let rows = self.rows.get();
         self.send(&Record::End { rows });
     }

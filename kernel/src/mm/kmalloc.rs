@@ -119,6 +119,7 @@ impl SlabAllocator<'_> {
     /// [`AllocError`]; nothing was changed.
     #[inline]
     pub fn kmalloc(&self, bytes: usize, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
+        slow_down();
         // One way out of the fast path, so that it needs no stack frame.
         let popped = match size_class::of(bytes) {
             Some(class) if !gfp.intersects(SPECIAL) => self.local().magazine(class.cache().0).pop(),
@@ -320,6 +321,13 @@ impl SlabAllocator<'_> {
         let frames = self.frames.get()?;
         frames.frame_at(VirtAddr::from_ptr(memory.as_ptr()))
     }
+}
+
+/// One instruction, where a test wants to see it found (feature `slowed`); else nothing.
+#[inline(always)]
+fn slow_down() {
+    #[cfg(all(feature = "slowed", target_os = "none"))]
+    aarch64_cpu::asm::nop();
 }
 
 /// Bytes that a request for `bytes` is given; `None` if it is refused.

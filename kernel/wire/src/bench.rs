@@ -189,6 +189,11 @@ pub enum Record<'a> {
         /// How often.
         sum: u64,
     },
+    /// What all of it took, boot included; comes before the end marker.
+    Spent {
+        /// In the counter's unit.
+        cycles: u64,
+    },
 }
 
 /// Bytes of one [`Cell`] in [`Record::Buckets`].

@@ -6,7 +6,7 @@
 
 use super::compare::{Comparison, Verdict};
 use super::limits::Limits;
-use super::report::{Path as Taken, Report, Row};
+use super::report::{BootCost, Path as Taken, Report, Row};
 use super::{json, saved};
 use crate::{console, image, workspace};
 use anyhow::{Result, bail, ensure};
@@ -105,11 +105,11 @@ pub fn conclude(comparison: &Comparison) -> u8 {
     0
 }
 
-/// Keeps `report`, of a run of the rows that `filter` selects, as the baseline `name`.
+/// Keeps `report` as the baseline `name`.
 ///
 /// # Errors
 ///
-/// If the committed one is to be made of a part of the rows, or the file cannot be written.
+/// If the file cannot be written.
 pub fn save(name: &str, report: &Report) -> Result<()> {
     let path = path(name);
     let report = if name == COMMITTED {
@@ -122,23 +122,36 @@ pub fn save(name: &str, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Checks, before anything is measured, that a baseline may be called `name`; `filter` is what is to be
-/// measured.
+/// Checks, before anything is measured, that a baseline may be called `name`; `is_whole` if all rows that
+/// there are without asking will be measured, and no others.
 ///
 /// # Errors
 ///
 /// If it may not.
-pub fn check_name(name: &str, filter: &str) -> Result<()> {
+pub fn check_name(name: &str, is_whole: bool) -> Result<()> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
     ensure!(
         !name.is_empty() && !name.starts_with('.') && name.bytes().all(word),
         "--save-baseline {name}: a name has letters, digits, `-`, `_`, `.` and `+`"
     );
     ensure!(
-        name != COMMITTED || filter == "*",
-        "--save-baseline {name} takes all rows, not those of --filter {filter}"
+        name != COMMITTED || is_whole,
+        "--save-baseline {name} takes the rows of a plain `cargo xtask bench`"
     );
     Ok(())
+}
+
+/// What each boot executed when the committed one was saved; nothing if there is none.
+///
+/// # Errors
+///
+/// If it is no report.
+pub fn committed_costs() -> Result<Vec<BootCost>> {
+    let path = committed();
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    Ok(saved::read(&path)?.boots)
 }
 
 /// Where the baseline `name` is; a name that is a path, or of a file that is there, is that.
@@ -210,15 +223,10 @@ mod tests {
 
     #[test]
     fn a_name_is_a_word_and_the_committed_baseline_has_all_rows() {
-        assert!(check_name("before-1.2", "kmalloc").is_ok());
-        assert!(check_name(COMMITTED, "*").is_ok());
-        for (name, filter) in [
-            ("../x", "*"),
-            ("", "*"),
-            (".x", "*"),
-            (COMMITTED, "kmalloc"),
-        ] {
-            assert!(check_name(name, filter).is_err(), "{name}");
+        assert!(check_name("before-1.2", false).is_ok());
+        assert!(check_name(COMMITTED, true).is_ok());
+        for (name, whole) in [("../x", true), ("", true), (".x", true), (COMMITTED, false)] {
+            assert!(check_name(name, whole).is_err(), "{name}");
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Collector {
     pub is_left_out: bool,
     arrived: HashMap<String, BTreeMap<u8, Arrived>>,
     counted: HashMap<String, Vec<(&'static str, u64)>>,
+    /// What it took, boot included.
+    pub spent: u64,
     ended: Option<u32>,
 }
 
@@ -243,6 +245,7 @@ impl Collector {
                 self.excluded.push(Excluded { name, why });
             }
             Record::Failed { name, why } => self.fail(name, why.to_owned()),
+            Record::Spent { cycles } => self.spent = cycles,
             Record::End { rows } => self.ended = Some(rows),
             // What begins is for the progress bar alone, and newer records are for newer hosts.
             _ => {}

@@ -5,7 +5,7 @@ use super::collect::Header;
 use super::goals;
 use super::peers;
 use super::provenance;
-use super::report::{Provenance, Report, Row, SCHEMA, Value};
+use super::report::{BootCost, Provenance, Report, Row, SCHEMA, Value};
 use super::session;
 use super::{Args, Images, TIMEOUT_SECONDS};
 use crate::console;
@@ -19,7 +19,7 @@ use wire::glob;
 /// The memory that raspi4b's device tree, and the built-in description of that board, tell of.
 const RASPI4B_MEMORY: Size = Size(960 << 20);
 /// The figure of that comparison.
-const GROWTH: &str = "boot/growth";
+pub(super) const GROWTH: &str = "boot/growth";
 
 /// Boots as often as it takes, and gathers what was measured.
 ///
@@ -27,7 +27,11 @@ const GROWTH: &str = "boot/growth";
 ///
 /// If a trace fits no machine, a boot does not count, or nothing was measured.
 pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result<Report> {
-    let sessions = session::sessions(args, images, traces)?;
+    let mut sessions = session::sessions(args, images, traces)?;
+    let part = args.shard.map(|shard| shard.part(&args.filter, &sessions));
+    if let Some(shard) = args.shard {
+        sessions = shard.of(sessions)?;
+    }
     let wanted = |name: &str| glob::selects(&args.filter, name);
     let mut report = Report::default();
     let mut totals = Vec::new();
@@ -46,6 +50,10 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
         if let Some(size) = session.size {
             totals.extend(name_by_size(&mut collector.rows, size));
         }
+        report.boots.push(BootCost {
+            name: session.label(),
+            instructions: collector.spent,
+        });
         let rows = collector.rows.into_iter();
         report.rows.extend(rows.filter(|row| wanted(&row.name)));
         let values = collector.values.into_iter();
@@ -77,6 +85,7 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
         nops: header.nops,
         provenance: provenance(args, header)?,
         peers: peers::of(&peers::features(&args.peers)?)?,
+        shard: part,
         ..report
     };
     report.goals = goals::of(&report, &args.filter)?;

@@ -15,6 +15,7 @@ pub mod compare;
 pub mod events;
 pub mod exact;
 pub mod format;
+pub mod gate;
 pub mod goals;
 pub mod host;
 pub mod html;
@@ -23,6 +24,7 @@ pub mod limits;
 pub mod line_up;
 pub mod markdown;
 pub mod measure;
+pub mod merge;
 pub mod peers;
 pub mod provenance;
 mod reference;
@@ -30,6 +32,7 @@ pub mod replays;
 pub mod report;
 pub mod saved;
 mod session;
+pub mod shard;
 pub mod tail;
 
 use crate::console;
@@ -44,6 +47,7 @@ use events::Events;
 use format::Format;
 use goals::{Outcome, Reached};
 use report::Report;
+use shard::Shard;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -125,9 +129,16 @@ pub struct Args {
     /// Leave out the counts of allocations, to see what they cost
     #[arg(long, conflicts_with_all = ["host", "check"])]
     pub uncounted: bool,
+    /// An allocator that is one instruction slower, for a test.
+    #[arg(skip)]
+    pub slowed: bool,
     /// Machines that run side by side; no figure depends on it [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZero<usize>>,
+    /// Measure one of N parts of the rows, which cost about the same; `cargo xtask report --merge` makes
+    /// them a whole. Needs --format json
+    #[arg(long, value_name = "K/N", conflicts_with_all = ["host", "list", "at_max", "check", "html", "baseline", "save_baseline"])]
+    pub shard: Option<Shard>,
     /// What to compare with.
     #[command(flatten)]
     pub baseline: BaselineArgs,
@@ -161,8 +172,12 @@ pub fn command(args: &Args) -> Result<u8> {
     let baseline = args.baseline.baseline.as_deref();
     let baseline = baseline.map(Baseline::read).transpose()?;
     if let Some(name) = &args.baseline.save_baseline {
-        baseline::check_name(name, &args.filter)?;
+        baseline::check_name(name, is_whole(args))?;
     }
+    ensure!(
+        args.shard.is_none() || args.format == Format::Json,
+        "--shard needs --format json, which `cargo xtask report --merge` takes"
+    );
     if args.host {
         write(args, &host::measure(&args.filter, args.format)?)?;
         return Ok(0);
@@ -199,6 +214,18 @@ pub fn command(args: &Args) -> Result<u8> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether these are all rows that are measured unasked.
+fn is_whole(args: &Args) -> bool {
+    args.filter == "*"
+        && !args.no_default_traces
+        && args.traces.is_empty()
+        && args.peers.is_empty()
+        && !(args.hardened || args.uncounted || args.seed > 0)
+        && args.events == Events::None
+        && !args.boot_sizes
+        && !args.check
 }
 
 /// Names the rows that miss what they must reach.
@@ -241,7 +268,11 @@ impl Images {
 
 fn build(args: &Args) -> Result<Images> {
     let peers = peers::features(&args.peers)?;
-    let tiers = [(args.hardened, "hardened"), (args.uncounted, "uncounted")];
+    let tiers = [
+        (args.hardened, "hardened"),
+        (args.uncounted, "uncounted"),
+        (args.slowed, "slowed"),
+    ];
     let tiers = tiers
         .iter()
         .filter(|(wanted, _)| *wanted)

@@ -2,6 +2,7 @@
 
 use super::goals::Outcome;
 use super::peers::Peer;
+use super::shard::Part;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use wire::histogram;
@@ -38,10 +39,25 @@ pub struct Report {
     pub excluded: Vec<Excluded>,
     /// What rows must reach, and whether they do.
     pub goals: Vec<Outcome>,
+    /// What each boot executed, in their order.
+    #[serde(default)]
+    pub boots: Vec<BootCost>,
     /// How memory stood during the replays.
     pub timelines: Vec<Timeline>,
     /// Physical memory before and after churns.
     pub maps: Vec<Map>,
+    /// Which part of a run this is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Part>,
+}
+
+/// What a boot executed, from the image's first instruction until it had reported everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootCost {
+    /// What it was for: a family of rows, a trace, or `boot/SIZE`.
+    pub name: String,
+    /// In the report's unit.
+    pub instructions: u64,
 }
 
 /// Everything that must be equal for two runs to be comparable, but for the commit. Nothing in it tells

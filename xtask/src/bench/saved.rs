@@ -4,6 +4,7 @@ use super::baseline::{self, Baseline};
 use super::compare::{Comparison, Verdict};
 use super::format::Format;
 use super::html;
+use super::merge;
 use super::report::{Report, SCHEMA};
 use crate::console;
 use anyhow::{Context, Result, bail, ensure};
@@ -16,8 +17,11 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     /// Reports of `cargo xtask bench --format json`; one is drawn, and of several each is compared with
     /// the first
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "merge")]
     pub files: Vec<PathBuf>,
+    /// Draw the run whose parts (`bench --shard K/N`) are the files *.json of this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "files")]
+    pub merge: Option<PathBuf>,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -54,9 +58,7 @@ worse by more than bench/limits.toml allows, 0 if they cannot be compared (anoth
 ///
 /// If a file is no report of this version, or the result cannot be written.
 pub fn command(args: &Args) -> Result<u8> {
-    let (first, others) = args.files.split_first().context("no report")?;
-    let comparisons: Vec<Comparison> = if others.is_empty() {
-        let report = read(first)?;
+    let comparisons: Vec<Comparison> = if let Some(report) = single(args)? {
         let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
         let comparison = baseline.map(|baseline| baseline.compare(&report, &args.filter));
         let text = drawn(args.format, &report, args.explain, comparison.as_ref())?;
@@ -71,6 +73,7 @@ pub fn command(args: &Args) -> Result<u8> {
             args.baseline.is_none(),
             "--baseline is for one report: of several the first is the baseline"
         );
+        let (first, others) = args.files.split_first().context("no report")?;
         let baseline = Baseline::of_file(first)?;
         let others = others.iter().map(|file| {
             let comparison = baseline.compare(&read(file)?, &args.filter);
@@ -82,6 +85,15 @@ pub fn command(args: &Args) -> Result<u8> {
     };
     let codes = comparisons.iter().map(baseline::conclude);
     Ok(codes.max().unwrap_or(0))
+}
+
+/// The report to draw, if there is one alone.
+fn single(args: &Args) -> Result<Option<Report>> {
+    match (&args.merge, &args.files[..]) {
+        (Some(folder), _) => merge::folder(folder).map(Some),
+        (None, [file]) => read(file).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// `report` in `format`, with how it compares where that format has room for it: first in a document,

@@ -96,6 +96,22 @@ pub(super) fn sessions<'a>(
 }
 
 impl<'a> Session<'a> {
+    /// What it is called in a report.
+    pub(super) fn label(&self) -> String {
+        match self.size {
+            Some(size) => format!("{}/{size}", self.family),
+            None => self.family.clone(),
+        }
+    }
+
+    /// What all sessions share that one machine has to boot, so that it can compare them.
+    pub(super) fn group(&self) -> String {
+        match self.size {
+            Some(_) => format!("{}/SIZE", self.family),
+            None => self.family.clone(),
+        }
+    }
+
     /// The boot that measures `family`, known by how its name begins.
     fn new(
         images: &'a Images,

@@ -22,7 +22,7 @@ mod reports;
 mod stress;
 
 use crate::bench::html::browser;
-use crate::bench::{at_max, exact, replays};
+use crate::bench::{at_max, exact, gate, replays};
 use crate::setup::browser::NoBrowser;
 use crate::{check, setup};
 use anyhow::Result;
@@ -89,6 +89,14 @@ const BENCH_TESTS: &[(&str, Check)] = &[
     (
         "bench/the_slowest_operation_is_followed_instruction_by_instruction",
         at_max::follows_what_was_measured,
+    ),
+    (
+        "bench/the_parts_of_a_run_are_the_whole_byte_for_byte",
+        gate::parts_are_the_whole,
+    ),
+    (
+        "bench/one_instruction_more_is_a_regression_with_a_name",
+        gate::one_instruction_more_is_found,
     ),
     (
         "bench/the_traces_replay_on_four_cores_at_once",
