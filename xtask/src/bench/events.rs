@@ -35,7 +35,7 @@ impl Events {
 
 /// How often events happened a call, as a table of strings: headings first, then a line a row. Nothing
 /// unless some were counted.
-fn table(report: &Report) -> Vec<Vec<String>> {
+pub(super) fn table(report: &Report) -> Vec<Vec<String>> {
     let counted = report.events.iter().filter(|event| event.counted);
     let names: Vec<&str> = counted.map(|event| event.event.as_str()).collect();
     if names.is_empty() {
@@ -57,7 +57,7 @@ fn table(report: &Report) -> Vec<Vec<String>> {
 }
 
 /// The events that were asked for and that this PMU does not count; nothing if it counts all.
-fn missing(report: &Report) -> Option<String> {
+pub(super) fn missing(report: &Report) -> Option<String> {
     let missing = report.events.iter().filter(|event| !event.counted);
     let missing: Vec<String> = missing
         .map(|event| format!("{} ({:#04x})", event.event, event.number))

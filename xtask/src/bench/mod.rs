@@ -198,7 +198,9 @@ pub fn command(args: &Args) -> Result<u8> {
             let text = saved::drawn(args.format, &report, args.explain, compared.as_ref())?;
             write(args, &text)?;
             if let Some(file) = &args.html {
-                saved::write(Some(file), &html::page(&report)?)?;
+                let compared = compared.iter().cloned();
+                let compared: Vec<_> = compared.map(|found| (String::new(), found)).collect();
+                saved::write(Some(file), &html::page(&report, &compared)?)?;
                 console::say(format_args!("the page is {}", file.display()));
             }
             if let Some(name) = &args.baseline.save_baseline {

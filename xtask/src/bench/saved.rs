@@ -3,7 +3,7 @@
 use super::baseline::{self, Baseline};
 use super::compare::{Comparison, Verdict};
 use super::format::Format;
-use super::html;
+use super::html::{self, Compared};
 use super::merge;
 use super::report::{Report, SCHEMA};
 use crate::console;
@@ -28,7 +28,7 @@ pub struct Args {
     /// Write it to a file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Draw one report as a page for a browser too, in one file that needs nothing else
+    /// Draw the report, the last of several, as one self-contained page too, with what changed
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Rows to compare, as `bench --filter` takes them
@@ -58,32 +58,44 @@ worse by more than bench/limits.toml allows, 0 if they cannot be compared (anoth
 ///
 /// If a file is no report of this version, or the result cannot be written.
 pub fn command(args: &Args) -> Result<u8> {
-    let comparisons: Vec<Comparison> = if let Some(report) = single(args)? {
+    let comparisons: Vec<Compared> = if let Some(report) = single(args)? {
         let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
         let comparison = baseline.map(|baseline| baseline.compare(&report, &args.filter));
         let text = drawn(args.format, &report, args.explain, comparison.as_ref())?;
         write(args.output.as_deref(), &text)?;
-        if let Some(file) = &args.html {
-            write(Some(file), &html::page(&report)?)?;
-        }
-        comparison.into_iter().collect()
+        let comparisons: Vec<Compared> = comparison
+            .into_iter()
+            .map(|found| (String::new(), found))
+            .collect();
+        draw(args, &report, &comparisons)?;
+        comparisons
     } else {
-        ensure!(args.html.is_none(), "--html takes one report");
         ensure!(
             args.baseline.is_none(),
             "--baseline is for one report: of several the first is the baseline"
         );
         let (first, others) = args.files.split_first().context("no report")?;
         let baseline = Baseline::of_file(first)?;
-        let others = others.iter().map(|file| {
-            let comparison = baseline.compare(&read(file)?, &args.filter);
-            Ok((file.display().to_string(), comparison))
-        });
-        let others = others.collect::<Result<Vec<_>>>()?;
-        write(args.output.as_deref(), &compared(args.format, &others)?)?;
-        others.into_iter().map(|(_, found)| found).collect()
+        let reports = others.iter().map(|file| read(file));
+        let reports = reports.collect::<Result<Vec<_>>>()?;
+        let pairs = others.iter().zip(&reports);
+        let compare = |(file, report): (&PathBuf, &Report)| {
+            let comparison = baseline.compare(report, &args.filter);
+            (file.display().to_string(), comparison)
+        };
+        let comparisons: Vec<Compared> = pairs.map(compare).collect();
+        write(
+            args.output.as_deref(),
+            &compared(args.format, &comparisons)?,
+        )?;
+        if let Some(last) = reports.last() {
+            draw(args, last, &comparisons)?;
+        }
+        comparisons
     };
-    let codes = comparisons.iter().map(baseline::conclude);
+    let codes = comparisons
+        .iter()
+        .map(|(_, found)| baseline::conclude(found));
     Ok(codes.max().unwrap_or(0))
 }
 
@@ -94,6 +106,14 @@ fn single(args: &Args) -> Result<Option<Report>> {
         (None, [file]) => read(file).map(Some),
         _ => Ok(None),
     }
+}
+
+/// Draws the page, if one was asked for.
+fn draw(args: &Args, report: &Report, comparisons: &[Compared]) -> Result<()> {
+    let Some(file) = &args.html else {
+        return Ok(());
+    };
+    write(Some(file), &html::page(report, comparisons)?)
 }
 
 /// `report` in `format`, with how it compares where that format has room for it: first in a document,
@@ -128,7 +148,7 @@ struct Against<'a> {
 }
 
 /// How several reports, each with its name, compare with the first.
-fn compared(format: Format, others: &[(String, Comparison)]) -> Result<String> {
+fn compared(format: Format, others: &[Compared]) -> Result<String> {
     Ok(match format {
         Format::Text => {
             let parts = others.iter().map(|(name, found)| {

@@ -119,7 +119,7 @@ impl Comparison {
     }
 
     /// Headings, and a line for each figure that changed, the worst first.
-    fn lines(&self) -> Vec<[String; HEADINGS.len()]> {
+    pub(in crate::bench) fn lines(&self) -> Vec<[String; HEADINGS.len()]> {
         let mut changed: Vec<&Changed> = self.changed.iter().collect();
         changed.sort_by_key(|changed| changed.kind());
         let lines: Vec<_> = changed.into_iter().flat_map(lines).collect();
@@ -130,7 +130,8 @@ impl Comparison {
         std::iter::once(headings).chain(lines).collect()
     }
 
-    fn comings_and_goings(&self) -> Vec<(&'static str, String)> {
+    /// What came and what went, in few words each.
+    pub(in crate::bench) fn comings_and_goings(&self) -> Vec<(&'static str, String)> {
         [
             ("not measured any more", &self.vanished),
             ("new", &self.new),

@@ -7,11 +7,12 @@ use super::anchor;
 use super::axis::{self, Axis};
 use super::distribution::{FAST, LEAN};
 use super::plot::{Colour, Plot, Shape};
+use super::tables;
 use crate::bench::format::grouped;
-use crate::bench::markdown;
 use crate::bench::peers::OURS;
 use crate::bench::reference::Reference;
 use crate::bench::report::{Report, Row, Value};
+use crate::bench::{line_up, markdown};
 use anyhow::Result;
 use maud::{Markup, html};
 
@@ -196,6 +197,7 @@ pub(super) fn line_up(report: &Report) -> Result<Option<Markup>> {
                 }
             }
         }
+        @for table in line_up::tables(report) { (tables::plain(&table)) }
         @if !measures.is_empty() { div.charts.pairs { @for measure in &measures { (measure) } } }
     }))
 }

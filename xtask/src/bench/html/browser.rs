@@ -56,7 +56,7 @@ pub fn opens() -> Result<()> {
         "a page that requests and complains was not caught at it: {faulty:?}"
     );
     let report = exact::measured(&exact::args(FILTER, 1))?;
-    let seen = open(&program, &page(&report)?)?;
+    let seen = open(&program, &page(&report, &[])?)?;
     let Seen {
         console, requests, ..
     } = &seen;
@@ -212,7 +212,7 @@ mod tests {
             rows: vec![row],
             ..Report::default()
         };
-        let text = page(&report).unwrap();
+        let text = page(&report, &[]).unwrap();
         shows(&text, &report).unwrap();
         let wrong = text.replace("<td>779</td>", "<td>780</td>");
         assert!(shows(&wrong, &report).is_err());

@@ -14,26 +14,20 @@ mod memory;
 mod plot;
 mod tables;
 mod tail;
+mod verdict;
 
 use super::format;
 use super::reference::Reference;
 use super::report::Report;
 use anyhow::Result;
+pub use verdict::Compared;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("filter.js");
 /// Nothing is loaded, whatever a name in the report may hold.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
-
-/// A run to be shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Run<'r> {
-    /// What it is called: the file that it was saved in, or nothing if it is the only one.
-    pub name: &'r str,
-    /// What it found.
-    pub report: &'r Report,
-}
 
 /// One part of the page.
 struct Section {
@@ -43,13 +37,16 @@ struct Section {
     body: Markup,
 }
 
-/// The page of a report.
+/// The page of a report, and how it compares with others.
 ///
 /// # Errors
 ///
 /// As from the library that draws.
-pub fn page(report: &Report) -> Result<String> {
-    let sections: Vec<Section> = sections(report)?.into_iter().flatten().collect();
+pub fn page(report: &Report, comparisons: &[Compared]) -> Result<String> {
+    let sections: Vec<Section> = sections(report, comparisons)?
+        .into_iter()
+        .flatten()
+        .collect();
     let title = format!("Tessera: {} on {}", report.unit, report.provenance.cpu);
     let page = html! {
         (DOCTYPE)
@@ -89,13 +86,15 @@ pub fn page(report: &Report) -> Result<String> {
 }
 
 /// The parts of the page; those that a report has nothing for are missing.
-fn sections(report: &Report) -> Result<Vec<Option<Section>>> {
+fn sections(report: &Report, comparisons: &[Compared]) -> Result<Vec<Option<Section>>> {
     let section = |id, title| move |body| Section { id, title, body };
     Ok(vec![
+        verdict::draw(comparisons).map(section("verdict", "Verdict")),
         tables::percentiles(report).map(section("percentiles", "Percentiles")),
         beside::line_up(report)?.map(section("line-up", "Beside other allocators")),
         beside::linux(report)?.map(section("linux", "Beside Linux")),
         distributions(report)?.map(section("distributions", "Distributions and tails")),
+        tables::events(report).map(section("events", "Events of the PMU")),
         memory::timelines(report)?.map(section("live", "Live bytes over time")),
         memory::maps(report)?.map(section("memory", "Physical memory")),
         boot::draw(report)?.map(section("boot", "Boot by phase")),

@@ -1,6 +1,7 @@
 //! What of a report is text: where it comes from, the percentiles, figures, goals, what is left out.
 
 use super::{anchor, family_of, format};
+use crate::bench::events;
 use crate::bench::format::{FIGURES, figures, grouped};
 use crate::bench::goals::{self, Reached};
 use crate::bench::report::{Report, Row, Value};
@@ -107,6 +108,34 @@ fn table(rows: &[Row]) -> Markup {
             }
         }
     }
+}
+
+/// A table of text whose first line is its headings.
+pub(super) fn plain(table: &[Vec<String>]) -> Markup {
+    let (headings, lines) = table
+        .split_first()
+        .map_or((&[][..], &[][..]), |(first, rest)| (first, rest));
+    html! {
+        div.scroll { table {
+            thead { tr { @for heading in headings { th scope="col" { (heading) } } } }
+            tbody { @for line in lines {
+                @if let Some((name, cells)) = line.split_first() {
+                    tr { th scope="row" { (name) } @for cell in cells { td { (cell) } } }
+                }
+            } }
+        } }
+    }
+}
+
+/// How often events happened, where some were counted.
+pub(super) fn events(report: &Report) -> Option<Markup> {
+    let table = events::table(report);
+    let missing = events::missing(report);
+    let body = html! {
+        @if let Some(missing) = &missing { p.note { (missing) } }
+        @if !table.is_empty() { (plain(&table)) }
+    };
+    (missing.is_some() || !table.is_empty()).then_some(body)
 }
 
 /// Figures that are no latencies.

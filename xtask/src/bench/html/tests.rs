@@ -1,6 +1,8 @@
 //! That a page holds what its report does, is sound HTML, and loads nothing.
 
 use super::*;
+use crate::bench::compare::Comparison;
+use crate::bench::limits::Limits;
 use crate::bench::report::{Excluded, Path, Provenance, Row, SCHEMA, Slowest, Totals, Value};
 use scraper::{Html, Selector};
 
@@ -91,7 +93,7 @@ fn texts(page: &Html, selector: &str) -> Vec<String> {
 #[test]
 fn every_row_and_figure_of_a_report_is_on_its_page() {
     let report = report();
-    let page = Html::parse_document(&page(&report).unwrap());
+    let page = Html::parse_document(&page(&report, &[]).unwrap());
     for row in &report.rows {
         let cells = texts(
             &page,
@@ -113,7 +115,7 @@ fn every_row_and_figure_of_a_report_is_on_its_page() {
 
 #[test]
 fn a_page_is_sound_html_and_text_stays_text() {
-    let text = page(&report()).unwrap();
+    let text = page(&report(), &[]).unwrap();
     let parsed = Html::parse_document(&text);
     assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
     assert_eq!(texts(&parsed, "script").len(), 1);
@@ -127,7 +129,7 @@ fn a_page_is_sound_html_and_text_stays_text() {
 
 #[test]
 fn a_page_names_nothing_to_load() {
-    let text = page(&report()).unwrap();
+    let text = page(&report(), &[]).unwrap();
     for loads in ["http:", "https:", "src=", "@import", "url(", "<link", "//"] {
         let found = text
             .find(loads)
@@ -142,7 +144,7 @@ fn a_page_names_nothing_to_load() {
 
 #[test]
 fn every_link_leads_somewhere_and_every_id_is_there_once() {
-    let text = page(&report()).unwrap();
+    let text = page(&report(), &[]).unwrap();
     let parsed = Html::parse_document(&text);
     let attributes = |selector: &str, name: &str| -> Vec<String> {
         let selector = Selector::parse(selector).unwrap();
@@ -163,7 +165,7 @@ fn every_link_leads_somewhere_and_every_id_is_there_once() {
 
 #[test]
 fn every_chart_says_what_it_shows() {
-    let text = page(&report()).unwrap();
+    let text = page(&report(), &[]).unwrap();
     let parsed = Html::parse_document(&text);
     let charts = texts(&parsed, "svg[role=img][aria-label] > title");
     assert_eq!(charts.len(), text.matches("<svg").count());
@@ -172,8 +174,30 @@ fn every_chart_says_what_it_shows() {
 }
 
 #[test]
+fn a_verdict_comes_first_with_every_figure_that_changed() {
+    let (before, mut after) = (report(), report());
+    after.rows[3] = row("mixed/toggle/alloc", &[(20, 49_000), (900, 977)]);
+    let limits = Limits::default();
+    let comparison = Comparison::new("main <1>", &before, &after, "*", &limits);
+    let expected = comparison.lines();
+    let text = page(&after, &[("new.json".to_owned(), comparison)]).unwrap();
+    let parsed = Html::parse_document(&text);
+    assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
+    assert_eq!(texts(&parsed, "main h2")[0], "Verdict");
+    let verdict = &texts(&parsed, ".verdict.bad")[0];
+    assert!(
+        verdict.starts_with("new.json✕ regressed against ") && verdict.contains("main <1>"),
+        "{verdict}"
+    );
+    let lines = texts(&parsed, "table.changes tbody tr");
+    let expected: Vec<String> = expected[1..].iter().map(|line| line.concat()).collect();
+    assert_eq!(lines, expected);
+    assert!(lines.len() > 3 && lines[0].contains("WORSE"), "{lines:?}");
+}
+
+#[test]
 fn the_same_report_gives_the_same_page() {
-    assert_eq!(page(&report()).unwrap(), page(&report()).unwrap());
+    assert_eq!(page(&report(), &[]).unwrap(), page(&report(), &[]).unwrap());
 }
 
 #[test]
