@@ -8,7 +8,7 @@
 //! - [`layout`]: what such a file holds, for those who read it;
 //! - `hooks`: the functions that take the place of the program's, in a library built to be preloaded;
 //! - `next`: those that they go on to, and the memory that is handed out until they are found;
-//! - `log`: where records go, without a lock, and what a fork does to that.
+//! - `log`: where records go, without a lock, and what a fork does to that; `file`: the calls it makes.
 //!
 //! # Invariants
 //!
@@ -21,6 +21,8 @@
 
 pub mod layout;
 
+#[cfg(all(target_os = "linux", feature = "preload"))]
+mod file;
 #[cfg(all(target_os = "linux", feature = "preload"))]
 mod hooks;
 #[cfg(all(target_os = "linux", feature = "preload"))]

@@ -17,15 +17,15 @@
 //! 2. A chunk's address is null, `FAILED`, or a mapping of `CHUNK_BYTES` that is never unmapped.
 #![allow(unsafe_code, reason = "system calls, and records by address")]
 
+use crate::file::Path;
 use crate::layout::{
     CHILDREN_VARIABLE, CHUNK_RECORDS, CHUNKS, FIRST_FILE, FOLDER_VARIABLE, Kind, MAGIC,
     RECORD_BYTES, Record,
 };
 use core::ffi::{CStr, c_char};
-use core::fmt::{self, Write};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use libc::{c_int, c_long, c_void};
+use libc::{c_int, c_void};
 
 /// A record's words.
 type Words = [AtomicU64; 4];
@@ -246,19 +246,11 @@ fn variable(name: &str) -> Option<&'static str> {
     unsafe { CStr::from_ptr(value) }.to_str().ok()
 }
 
-/// Maps the chunk `number` of the file `path`, which grows as far as needed. Room on the disk is had at
-/// once: without it a store into the mapping would end the program.
+/// Maps the chunk `number` of the file `path`, which grows as far as needed.
 fn map_chunk(path: &Path, number: usize) -> Option<*mut Words> {
     let file = path.clone().open(libc::O_RDWR)?;
-    let (offset, bytes) = (
-        i64::try_from(number * CHUNK_BYTES).ok()?,
-        CHUNK_BYTES as i64,
-    );
-    // SAFETY: numbers only.
-    let grown = unsafe { libc::syscall(libc::SYS_fallocate, file.0, 0, offset, bytes) };
-    if grown != 0 {
-        return None;
-    }
+    let offset = i64::try_from(number * CHUNK_BYTES).ok()?;
+    file.grow(offset, CHUNK_BYTES as i64)?;
     map(CHUNK_BYTES, libc::MAP_SHARED, file.0, offset).map(<*mut c_void>::cast)
 }
 
@@ -279,99 +271,6 @@ fn keeping_errno<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: as above.
     unsafe { errno.write(before) };
     result
-}
-
-/// An open file, by calls that are no cancellation points.
-struct File(c_int);
-
-impl File {
-    fn write(&self, bytes: &[u8]) {
-        // SAFETY: the bytes are there.
-        unsafe { libc::syscall(libc::SYS_write, self.0, bytes.as_ptr(), bytes.len()) };
-    }
-
-    fn read(&self, bytes: &mut [u8]) -> usize {
-        let read =
-            // SAFETY: the bytes are there, and ours.
-            unsafe { libc::syscall(libc::SYS_read, self.0, bytes.as_mut_ptr(), bytes.len()) };
-        usize::try_from(read).unwrap_or(0)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        // SAFETY: opened by us, and used by nobody else.
-        unsafe { libc::syscall(libc::SYS_close, self.0) };
-    }
-}
-
-/// A short text that ends with a zero byte, without an allocation.
-#[derive(Clone)]
-struct Path {
-    bytes: [u8; Self::BYTES],
-    used: usize,
-}
-
-impl Path {
-    const BYTES: usize = 1024;
-    const WORDS: usize = Self::BYTES / 8;
-
-    /// The text; `None` if it is too long.
-    fn new(text: fmt::Arguments<'_>) -> Option<Self> {
-        let mut path = Self {
-            bytes: [0; Self::BYTES],
-            used: 0,
-        };
-        path.write_fmt(text).ok()?;
-        Some(path)
-    }
-
-    fn as_bytes(&mut self) -> &[u8] {
-        &self.bytes[..self.used]
-    }
-
-    const fn as_c_str(&mut self) -> *const c_char {
-        self.bytes.as_ptr().cast()
-    }
-
-    fn to_words(&self, words: &[AtomicU64; Self::WORDS]) {
-        for (word, bytes) in words.iter().zip(self.bytes.as_chunks().0) {
-            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
-        }
-    }
-
-    fn from_words(words: &[AtomicU64; Self::WORDS]) -> Self {
-        let mut bytes = [0; Self::BYTES];
-        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
-            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
-        }
-        Self {
-            bytes,
-            used: bytes.iter().position(|&byte| byte == 0).unwrap_or(0),
-        }
-    }
-
-    fn open(&mut self, flags: c_int) -> Option<File> {
-        let flags = flags | libc::O_CLOEXEC;
-        let mode: c_long = 0o600;
-        let path = self.as_c_str();
-        let opened =
-            // SAFETY: the path ends with a zero byte.
-            unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags, mode) };
-        let file = c_int::try_from(opened).ok()?;
-        (file >= 0).then_some(File(file))
-    }
-}
-
-impl Write for Path {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // One byte stays zero.
-        let end = self.used + text.len();
-        let room = self.bytes[..Self::BYTES - 1].get_mut(self.used..end);
-        room.ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.used = end;
-        Ok(())
-    }
 }
 
 /// Begins when the library is loaded, before the program could fork: so that it is the program that was

@@ -9,6 +9,7 @@ use super::source::{File, Sources};
 const LISTED: &[&str] = &[
     "bench/host/src/subjects.rs",
     "bench/recorder/examples/exercise.rs",
+    "bench/recorder/src/file.rs",
     "bench/recorder/src/hooks.rs",
     "bench/recorder/src/log.rs",
     "bench/recorder/src/next.rs",

@@ -7,6 +7,7 @@ use super::error::{ErrorKind, TraceError};
 use super::event::{Event, Line};
 use super::ledger::{Change, Ledger};
 use flate2::read::MultiGzDecoder;
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -19,13 +20,36 @@ pub(super) const LINE_BYTES: u64 = 4096;
 /// Where in a file something is wrong, from line 1 (none for what concerns the whole), and what.
 pub(super) type Located = (Option<u64>, ErrorKind);
 
+/// Files of so many bytes take seconds.
+const LONG_BYTES: u64 = 4 << 20;
+
+/// Opens a file of bytes as they are; how far it has been read is shown if that takes long.
+///
+/// # Errors
+///
+/// As from the system.
+pub(super) fn open_plain(file: &Path) -> io::Result<impl BufRead + use<>> {
+    let file = File::open(file)?;
+    let bytes = file.metadata()?.len();
+    let progress = match bytes >= LONG_BYTES {
+        true => ProgressBar::new(bytes),
+        false => ProgressBar::hidden(),
+    };
+    let style = ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes} read, {eta} left");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let progress = progress
+        .with_style(style)
+        .with_finish(ProgressFinish::AndClear);
+    Ok(BufReader::new(progress.wrap_read(file)))
+}
+
 /// Opens a file, plain or compressed by gzip.
 ///
 /// # Errors
 ///
 /// As from the system.
 pub fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
-    let mut plain = BufReader::new(File::open(file)?);
+    let mut plain = open_plain(file)?;
     let compressed = plain.fill_buf()?.starts_with(&GZIP_MAGIC);
     Ok(if compressed {
         Box::new(BufReader::new(MultiGzDecoder::new(plain)))

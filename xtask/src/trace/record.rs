@@ -46,7 +46,8 @@ pub struct Args {
 const AFTER_HELP: &str = "\
 Calls of malloc, calloc, realloc, free and their relatives are recorded as the program makes them, in
 an order in which they can have happened across its threads. A program that becomes another one (exec)
-is recorded as what it became last; a shell's script is best recorded with --children. Programs that
+is recorded as what it became last; a shell's script is best recorded with --children. While it runs, a
+recording takes 32 bytes of disk for each event, in Cargo's target directory. Programs that
 are statically linked, set-user-ID or bring an allocator of their own cannot be recorded. One that
 crashes or is killed leaves a sound trace; Ctrl-C ends the program, and what it did is written.
 
@@ -241,6 +242,11 @@ impl Recordings {
             "nothing was recorded: the program is statically linked, set-user-ID, or did not start \
              with our library",
         )?;
+        ensure!(
+            fs::metadata(main)?.len() > 0,
+            "nothing was recorded: no room for it in {}",
+            workspace::artifacts().display()
+        );
         ensure!(
             !recording::is_empty(main)?,
             "nothing was recorded: the program has an allocator of its own, or never allocated"

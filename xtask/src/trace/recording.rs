@@ -4,14 +4,14 @@
 //! counted: a free of what was never seen allocated is left out, and what is allocated again though
 //! nobody saw it freed was freed just before.
 
-use super::TraceError;
 use super::addresses::{Addresses, New, Place, Summary};
 use super::write::Writer;
+use super::{TraceError, read};
 use anyhow::{Context, Result};
 use recorder::layout::{Header, Kind, RECORD_BYTES, Record};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Reads the recording `from` and writes it to `to`; its threads are told apart only `with_threads`.
@@ -21,7 +21,7 @@ use std::path::Path;
 /// If `from` is no recording, or a file cannot be read or written.
 pub fn convert(from: &Path, to: &Path, comment: &str, with_threads: bool) -> Result<Summary> {
     let cannot_read = || format!("cannot read the recording {}", from.display());
-    let mut input = BufReader::new(File::open(from).with_context(cannot_read)?);
+    let mut input = read::open_plain(from).with_context(cannot_read)?;
     let header = next(&mut input).with_context(cannot_read)?;
     let header = header.as_ref().and_then(Header::from_bytes);
     let header = header.with_context(|| format!("{} is no recording", from.display()))?;

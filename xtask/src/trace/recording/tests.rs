@@ -1,7 +1,6 @@
 //! Recordings of which every kind of knowledge is missing.
 
 use super::*;
-use crate::trace::read;
 use proptest::prelude::*;
 use recorder::layout::MAGIC;
 
