@@ -8,13 +8,15 @@
 //! - [`replay`]: recorded traces, with every object stamped and verified;
 //! - [`threads`]: a trace's threads, each on a core, in the order that their objects impose;
 //! - [`peers`]: other crates' allocators, and the check that each must pass first;
+//! - [`hunt`]: the search for the costliest single operation;
 //! - [`samples`]: histograms of fixed size; [`plan`]: which rows there are; [`name`]: their names.
 //!
 //! The other half touches the machine and exists in an image only: `meter` (two counter reads around
 //! one call), `ops` (the calls), `subject` and `heap` (workloads and traces on those), `reserve` (free
 //! memory of a known size), `scratch` and `table` (the harness's own memory), `rows` and `run` (what each
 //! family does, row after row), `traces` (theirs), `cores` (what takes several of them), `map` (memory
-//! drawn), `moving` (compaction), `replays` (all traces on all cores), `report` (what the host is told).
+//! drawn), `moving` (compaction), `hunting` (hunts), `replays` (all traces on all cores), `report` (what
+//! the host is told).
 //!
 //! # What a figure means
 //!
@@ -24,6 +26,7 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod generator;
+pub mod hunt;
 pub mod name;
 pub mod peers;
 pub mod plan;
@@ -37,6 +40,8 @@ pub mod workload;
 pub mod cores;
 #[cfg(target_os = "none")]
 pub mod heap;
+#[cfg(target_os = "none")]
+pub mod hunting;
 #[cfg(target_os = "none")]
 pub mod map;
 #[cfg(target_os = "none")]

@@ -45,6 +45,8 @@ mod embedded_alloc;
 pub mod global;
 #[cfg(feature = "peer-good-memory-allocator")]
 mod good_memory_allocator;
+#[cfg(target_os = "none")]
+pub mod hunting;
 mod irq;
 #[cfg(target_os = "none")]
 pub mod line_up;

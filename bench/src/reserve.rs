@@ -26,6 +26,50 @@ const QUIETLY: Gfp = Gfp::KERNEL
     .difference(Gfp::DIRECT_RECLAIM)
     .union(Gfp::NOWARN);
 
+/// Takes deeper into the reserve for urgent requests.
+const DEEPLY: Gfp = QUIETLY.union(Gfp::HIGH);
+
+/// A place for each block that [`arrange`] takes.
+pub type Places = [(Pfn, Order)];
+
+/// Uses every free frame once, so that the frame table has all its entries.
+pub fn touch() {
+    let mut held = Chain::default();
+    while held.take(Order::ZERO) {}
+}
+
+/// Takes all free memory, in blocks as large as they come, and gives it back in the order of addresses:
+/// so the lists of free blocks have one order, however memory was used before. What `places` has no
+/// room for stays as it is.
+pub fn arrange(places: &mut Places) {
+    slab::shrink();
+    drain_lists();
+    let mut taken = 0;
+    let mut order = Some(Order::MAX);
+    while let (Some(size), Some(place)) = (order, places.get_mut(taken)) {
+        if let Ok(block) = frames::alloc(size, DEEPLY) {
+            *place = (block, size);
+            taken += 1;
+        } else {
+            order = size.smaller();
+        }
+    }
+    let places = &mut places[..taken];
+    places.sort_unstable_by_key(|(block, _)| block.get());
+    for &mut (block, size) in places {
+        let freed = frames::free(block, size);
+        debug_assert!(freed.is_ok(), "a block is kept: {freed:?}");
+    }
+    drain_lists();
+}
+
+/// Gives the frames that this core has listed back to their zones.
+pub fn drain_lists() {
+    if let Some(frames) = frames::global() {
+        frames.drain_lists();
+    }
+}
+
 /// Holds all free memory but some; gives it back when dropped.
 #[derive(Debug)]
 pub struct Reserve {

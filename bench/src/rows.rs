@@ -8,14 +8,13 @@ use crate::moving::Holes;
 use crate::ops::{self, DmaUser, Ops};
 use crate::plan::{Contention, Family, Figure, Operation, Work};
 use crate::report::Reporter;
-use crate::reserve::Reserve;
+use crate::reserve::{Reserve, drain_lists};
 use crate::samples::Samples;
 use crate::scratch::Scratch;
 use crate::subject::Timed;
 use crate::workload::{self, MIXED, MIXED_LINUX, OutOfMemory, Slot, fill, pages, pathology};
 use core::fmt;
 use kernel::mm::addr::Order;
-use kernel::mm::frames;
 use kernel::mm::magazine::CAPACITY;
 use kernel::mm::slab::{self, SLAB};
 use kernel::vm::vmalloc::VmallocError;
@@ -417,13 +416,6 @@ impl Rows<'_> {
         self.reporter.figure(family, Figure::Recovered, recovered);
         self.reporter.figure(family, Figure::Ideal, ideal.into());
         Ok(())
-    }
-}
-
-/// Gives the frames that this core has listed back to their zones.
-fn drain_lists() {
-    if let Some(frames) = frames::global() {
-        frames.drain_lists();
     }
 }
 

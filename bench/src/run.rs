@@ -1,6 +1,7 @@
 //! Row after row: which are wanted, what each does, and what is sent of it.
 
 use crate::cores;
+use crate::hunting;
 use crate::meter::Meter;
 use crate::name::Name;
 use crate::peers::line_up;
@@ -39,6 +40,8 @@ const FILTER_FILE: &str = "filter";
 /// `cmd=contended` measures all cores at once, which means little in an image that does not yield inside
 /// sections (feature `contended`).
 ///
+/// `cmd=hunt` looks for the costliest single operation; see `hunting`.
+///
 /// `cmd=replay-together` replays the traces on all cores at once, and measures nothing.
 ///
 /// `events=GROUP` counts these events beside.
@@ -74,7 +77,7 @@ pub fn run(scratch: &mut Scratch) -> ExitCode {
         seed: params.number("seed").unwrap_or(0),
     };
     let list = command == "list";
-    if !["replay", "replay-threads", "peers", "contended"].contains(&command) {
+    if !["replay", "replay-threads", "peers", "contended", "hunt"].contains(&command) {
         session.plan_rows();
     }
     if command == "contended" || list && cores() > 1 {
@@ -161,6 +164,7 @@ impl Session {
         self.header();
         self_check::run(&self.meter, &self.reporter, exact, scratch);
         match command {
+            "hunt" => return hunting::command(&self.reporter, &self.meter, self.seed),
             "replay" => return self.traces().measure(scratch),
             "replay-threads" => return self.traces().measure_threads(scratch),
             _ => {}

@@ -61,7 +61,7 @@ enum Command {
     /// Boot Tessera, or one of its example apps, and show what it says
     Run(run::Args),
     /// Count what every allocation costs, and replay recorded traces
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Draw and compare saved runs of `bench`
     Report(bench::saved::Args),
     /// Record, import and look at allocation traces

@@ -78,7 +78,7 @@ const fn traits(suffix: &str, in_arena: bool) -> Traits {
 }
 
 /// What the rows of an allocator call it: its name and its discipline.
-fn name(name: &str, suffix: &str) -> Name {
+pub(super) fn name(name: &str, suffix: &str) -> Name {
     Name::new(format_args!("{name}{suffix}"))
 }
 

@@ -194,6 +194,33 @@ pub enum Record<'a> {
         /// In the counter's unit.
         cycles: u64,
     },
+    /// Part of the best sequence that a hunt has; sent before [`Record::Hunt`] if it is a new one.
+    Steps {
+        /// As [`hunt::steps`](crate::hunt::steps) reads them.
+        steps: &'a [u8],
+    },
+    /// How a hunt goes.
+    Hunt {
+        /// What it does.
+        stage: HuntStage,
+        /// Sequences run so far.
+        evaluations: u32,
+        /// What the costliest operation of the best one costs: its last one.
+        cost: u64,
+        /// The word of the path that it took.
+        path: u64,
+    },
+}
+
+/// What a hunt does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HuntStage {
+    /// It looks for costlier operations.
+    Search,
+    /// It looks for a shorter way to the costliest.
+    Shrink,
+    /// It is over, and its best was run once more.
+    Over,
 }
 
 /// Bytes of one [`Cell`] in [`Record::Buckets`].

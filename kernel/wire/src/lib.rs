@@ -5,8 +5,8 @@
 //!
 //! - [`frame`]: how the one serial line is shared between log, text, bench, control and fault dump;
 //! - [`payload`] and [`params`]: what xtask appends to the flat image: a command line and files;
-//! - [`control`], [`fault`], [`mod@bench`] with [`event`], [`histogram`], [`report`], [`trace`]: what the frames and
-//!   files hold;
+//! - [`control`], [`fault`], [`mod@bench`] with [`event`], [`histogram`] and [`hunt`], [`report`], [`trace`]: what
+//!   the frames and files hold;
 //!   [`glob`] selects rows by name, alike on both sides.
 //!
 //! Nothing here allocates and nothing here is `unsafe`.
@@ -20,6 +20,7 @@ pub mod fault;
 pub mod frame;
 pub mod glob;
 pub mod histogram;
+pub mod hunt;
 pub mod params;
 pub mod path;
 pub mod payload;

@@ -191,7 +191,7 @@ fn files(events: Events, session: &Session<'_>) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Logs of an ordinary boot would drown a report; what warns, and what is asked for, is shown.
-fn worth_showing(event: &Event<'_>, machine: &MachineArgs) -> bool {
+pub(super) fn worth_showing(event: &Event<'_>, machine: &MachineArgs) -> bool {
     match event {
         Event::Log(line) => {
             machine.log < Level::Info || line.level.is_none_or(|level| level >= Level::Warn)

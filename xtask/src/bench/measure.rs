@@ -145,7 +145,12 @@ fn growth(totals: &[u64]) -> impl Iterator<Item = Value> {
     least.zip(most).map(value).into_iter()
 }
 
-fn provenance(args: &Args, header: Header) -> Result<Provenance> {
+/// Where a run of an image that says `header` took place.
+///
+/// # Errors
+///
+/// If the compiler or QEMU cannot be asked.
+pub(super) fn provenance(args: &Args, header: Header) -> Result<Provenance> {
     let machine = &args.machine;
     Ok(Provenance {
         machine: machine.board.to_string(),

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod goals;
 pub mod host;
 pub mod html;
+pub mod hunt;
 pub mod json;
 pub mod limits;
 pub mod line_up;
@@ -123,6 +124,9 @@ pub struct Args {
     /// shares; with --gdb, halt for gdb right before it instead
     #[arg(long, value_name = "ROW", conflicts_with_all = ["host", "list", "filter", "boot_sizes", "check"])]
     pub at_max: Option<String>,
+    /// What to hunt.
+    #[command(flatten)]
+    pub hunting: hunt::HuntArgs,
     /// Measure the hardened tier, which names a wrong free at once
     #[arg(long)]
     pub hardened: bool,
@@ -181,6 +185,9 @@ pub fn command(args: &Args) -> Result<u8> {
     if args.host {
         write(args, &host::measure(&args.filter, args.format)?)?;
         return Ok(0);
+    }
+    if let Some(row) = &args.hunting.hunt {
+        return hunt::command(args, row);
     }
     if let Some(row) = &args.at_max {
         return at_max::command(args, row);

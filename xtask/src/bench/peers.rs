@@ -75,6 +75,19 @@ pub fn features(names: &[String]) -> Result<Vec<String>> {
     Ok(wanted.map(|(name, _)| format!("peer-{name}")).collect())
 }
 
+/// The names, as `--peers` takes them, that bring the allocator called `allocator`: its crate, or all if
+/// none is known by it.
+pub fn behind(allocator: &str) -> Vec<String> {
+    let allocator = allocator.replace('_', "-");
+    if allocator == OURS {
+        return Vec::new();
+    }
+    let crates = CRATES.iter().map(|(name, _)| *name);
+    let of = crates.filter(|name| allocator.starts_with(name));
+    let longest = of.max_by_key(|name| name.len());
+    vec![longest.unwrap_or(ALL).to_owned()]
+}
+
 /// The crates behind `features`, with the versions in the lock file.
 ///
 /// # Errors
@@ -174,6 +187,17 @@ mod tests {
             error.starts_with("--peers malloc: there are all, ax-allocator, "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_crate_of_an_allocator_is_known_by_its_name() {
+        assert_eq!(
+            behind("buddy_system_allocator+irq"),
+            ["buddy-system-allocator"]
+        );
+        assert_eq!(behind("embedded-alloc-llff"), ["embedded-alloc"]);
+        assert_eq!(behind("something"), [ALL]);
+        assert!(behind(OURS).is_empty());
     }
 
     #[test]

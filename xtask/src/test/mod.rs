@@ -22,6 +22,7 @@ mod reports;
 mod stress;
 
 use crate::bench::html::browser;
+use crate::bench::hunt::trial;
 use crate::bench::{at_max, exact, gate, replays};
 use crate::setup::browser::NoBrowser;
 use crate::{check, setup};
@@ -85,6 +86,14 @@ const BENCH_TESTS: &[(&str, Check)] = &[
     (
         "bench/counting_events_changes_no_figure",
         exact::events_change_nothing,
+    ),
+    (
+        "bench/a_hunt_drives_a_list_heap_to_a_long_search",
+        trial::finds_a_long_tail,
+    ),
+    (
+        "bench/hunts_for_ours_stay_below_their_bounds",
+        trial::ours_stay_below_their_bounds,
     ),
     (
         "bench/the_slowest_operation_is_followed_instruction_by_instruction",

@@ -1,0 +1,406 @@
+//! `bench --hunt ROW`: the costliest single operation that an allocator can be driven to.
+//!
+//! The image searches and shrinks; here the best sequence so far is kept, so that an interrupted hunt
+//! loses nothing, and written as a trace that replays. What was found stands beside the bound that
+//! `bench/bounds.toml` documents, and an operation above it is a failure.
+
+pub mod bounds;
+mod sequence;
+pub mod trial;
+
+use super::collect::{CollectError, Collector};
+use super::format::{Format, grouped};
+use super::report::Provenance;
+use super::{FAILED, boots, measure, peers};
+use crate::console::{self, Printer};
+use crate::guest::{self, Boot, Event};
+use crate::image::{self, Target};
+use crate::machine::MachineArgs;
+use crate::{process, setup, trace, workspace};
+use anyhow::{Context, Result, bail, ensure};
+use bounds::Bound;
+use indicatif::{ProgressBar, ProgressStyle};
+use sequence::{Kind, Sequence};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+use wire::bench::{HuntStage, Record};
+use wire::path::Path as Way;
+
+/// How long a hunt takes unless asked otherwise.
+const BUDGET: Duration = Duration::from_mins(2);
+/// Seconds that a machine has beyond the budget: to boot, and to end the evaluation that it is in.
+const GRACE_SECONDS: u64 = 300;
+/// Bytes that the trace takes which a hunt begins with: enough for its longest sequence.
+const TRACE_BYTES: usize = 64 << 10;
+/// Where traces go unless asked otherwise, under the workspace.
+const FOLDER: &str = "target/hunt";
+
+/// What to hunt, and how long.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct HuntArgs {
+    /// Look for the costliest single operation of a row instead, by a seeded search: `kmalloc/alloc`,
+    /// `kmalloc/free`, `pages/alloc`, `pages/free`, and the same of `peer/NAME` and `peer/NAME/pages`. Writes the
+    /// shortest way to it as a trace, to --output or under target/hunt, and goes on from the one that is
+    /// given with --trace; exit status 1 if a bound in bench/bounds.toml does not hold
+    #[arg(long, value_name = "ROW", conflicts_with_all = [
+        "host", "list", "filter", "quick", "html", "explain", "boot_sizes", "check", "no_default_traces", "at_max",
+    ])]
+    pub hunt: Option<String>,
+    /// How long to hunt: `90s`, `10m`, `1h` [default: 2m, or until --evaluations are made]
+    #[arg(long, value_name = "TIME", requires = "hunt", value_parser = humantime::parse_duration)]
+    pub budget: Option<Duration>,
+    /// Try so many sequences, and then as many shorter ones: the same seed and number find the same
+    #[arg(long, value_name = "N", requires = "hunt", value_parser = clap::value_parser!(u32).range(1..))]
+    pub evaluations: Option<u32>,
+}
+
+/// What a hunt found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// Version of this layout.
+    pub schema: u32,
+    /// What the counter counts.
+    pub unit: &'static str,
+    /// Where it took place.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+    /// The row.
+    pub row: String,
+    /// What the costliest operation cost when the trace was run once more.
+    pub cost: u64,
+    /// The path that it took.
+    pub path: String,
+    /// What it must not exceed, where that is documented.
+    pub bound: Option<Bound>,
+    /// Sequences that were tried.
+    pub evaluations: u32,
+    /// Operations of the trace, of which the last is the costliest.
+    pub events: usize,
+    /// Whether the hunt ended by itself.
+    pub whole: bool,
+    /// Where the trace is.
+    pub trace: PathBuf,
+}
+
+impl Found {
+    /// Whether a documented bound does not hold.
+    pub fn is_above_bound(&self) -> bool {
+        let bound = self.bound.as_ref();
+        bound.is_some_and(|bound| self.cost > bound.instructions)
+    }
+
+    fn write(&self, format: Format) -> Result<String> {
+        match format {
+            Format::Json => Ok(serde_json::to_string_pretty(self)? + "\n"),
+            Format::Text => Ok(self.text()),
+            _ => bail!("--hunt writes --format text or json"),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{}: {} {} in one operation ({})\n",
+            self.row,
+            grouped(self.cost),
+            self.unit,
+            self.path
+        );
+        let _ = match &self.bound {
+            Some(bound) if self.is_above_bound() => {
+                writeln!(text, "above its bound of {bound}")
+            }
+            Some(bound) => writeln!(text, "bound {bound}"),
+            None => writeln!(text, "no bound is documented"),
+        };
+        let _ = writeln!(
+            text,
+            "seed {}, {} sequences tried{}",
+            self.provenance.seed,
+            grouped(self.evaluations.into()),
+            if self.whole { "" } else { ", interrupted" }
+        );
+        let _ = writeln!(
+            text,
+            "{}: {} operations, of which the last is the one",
+            self.trace.display(),
+            grouped(self.events as u64)
+        );
+        text
+    }
+}
+
+/// Hunts and writes what was found; returns the exit status.
+///
+/// # Errors
+///
+/// If the row cannot be hunted, the image does not build, or the boot does not count.
+pub fn command(args: &super::Args, row: &str) -> Result<u8> {
+    ensure!(
+        matches!(args.format, Format::Text | Format::Json),
+        "--hunt writes --format text or json"
+    );
+    Kind::of(row)?;
+    setup::ensure(args.machine.yes)?;
+    match hunt(args, row) {
+        Ok(found) => {
+            console::result(found.write(args.format)?)?;
+            if !found.whole {
+                bail!("interrupted");
+            }
+            if found.is_above_bound() {
+                console::say(format_args!("error: {row} is above its bound"));
+            }
+            Ok(u8::from(found.is_above_bound()) * FAILED)
+        }
+        Err(error) if error.is::<CollectError>() => {
+            console::say(format_args!("error: {error}"));
+            Ok(FAILED)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Hunts `row`, and writes the trace of what was found.
+///
+/// # Errors
+///
+/// As [`command`]; also if nothing was found.
+pub fn hunt(args: &super::Args, row: &str) -> Result<Found> {
+    let kind = Kind::of(row)?;
+    let features = features(args, row)?;
+    let image = image::build(
+        "bench",
+        Target::Bin("bench"),
+        &features.iter().map(String::as_str).collect::<Vec<_>>(),
+    )?;
+    let budget = match (args.hunting.budget, args.hunting.evaluations) {
+        (None, None) => Some(BUDGET),
+        (budget, _) => budget,
+    };
+    let seconds = budget.map(|budget| budget.as_secs().max(1));
+    let most = seconds.map_or(0, |seconds| seconds + GRACE_SECONDS);
+    let machine = MachineArgs {
+        timeout: args.machine.timeout.or(Some(most)),
+        ..args.machine.clone()
+    };
+    // Page frames of other crates lie in an arena that the usual machine has no room for.
+    let machine = peers::sized(&machine, row, image.flat("", &[])?.len() as u64, &[]);
+    let boot = Boot {
+        image: &image,
+        machine: &machine,
+        command_line: command_line(args, row, seconds),
+        files: files(args)?,
+        icount: true,
+        disk: None,
+        gdb: Some(""),
+        folder: None,
+        quiet: false,
+    };
+    let mut kept = Kept::new(seconds, args.hunting.evaluations);
+    let (mut collector, mut printer) = (Collector::default(), Printer::stderr());
+    let booted = guest::boot(&boot, &mut |event| match event {
+        Event::Bench(record) => {
+            collector.take(&record);
+            kept.take(&record);
+        }
+        event if boots::worth_showing(&event, &machine) => {
+            kept.progress.suspend(|| printer.event(&event));
+        }
+        _ => {}
+    });
+    kept.progress.finish_and_clear();
+    let whole = match booted {
+        Ok(outcome) => {
+            let code = outcome.verdict()?;
+            collector.check()?;
+            ensure!(code == 0, CollectError::Exited(code));
+            true
+        }
+        // What was found until then is worth keeping.
+        Err(_) if process::interrupted() && kept.cost > 0 => false,
+        Err(error) => return Err(error),
+    };
+    ensure!(
+        kept.cost > 0,
+        "{row}: no sequence had such an operation (more --evaluations or --budget try more)"
+    );
+    let header = collector
+        .header
+        .clone()
+        .context("the image sent no header")?;
+    let provenance = measure::provenance(args, header)?;
+    let found = Found {
+        schema: 1,
+        unit: "instructions",
+        bound: bounds::of(row, &provenance)?,
+        row: row.to_owned(),
+        cost: kept.cost,
+        path: Way::sent(kept.path).to_string(),
+        evaluations: kept.evaluations,
+        events: kept.best.len(),
+        whole,
+        trace: place(args, row)?,
+        provenance,
+    };
+    let trace = kept.best.trace(kind, &heading(&found, &features)?);
+    std::fs::write(&found.trace, trace)
+        .with_context(|| format!("cannot write {}", found.trace.display()))?;
+    Ok(found)
+}
+
+/// The trace that the hunt begins with. It takes the same place in memory whatever its length, and without
+/// one: free memory is cut up alike, and a sequence that was found costs the same when it is given back.
+fn files(args: &super::Args) -> Result<Vec<(String, Vec<u8>)>> {
+    let (name, mut bytes) = match &args.traces[..] {
+        [] => ("none".to_owned(), Vec::new()),
+        [file] => {
+            let trace = trace::load(file)?;
+            (format!("trace:{}", trace.name), trace.bytes)
+        }
+        _ => bail!("--hunt begins with one --trace"),
+    };
+    ensure!(
+        bytes.len() <= TRACE_BYTES,
+        "--trace: a hunt has sequences of at most 4096 operations"
+    );
+    bytes.resize(TRACE_BYTES, 0);
+    Ok(vec![(name, bytes)])
+}
+
+/// What the image is built with: the tier, and the crates of the row's allocator or those asked for.
+fn features(args: &super::Args, row: &str) -> Result<Vec<String>> {
+    let tiers = [(args.hardened, "hardened"), (args.uncounted, "uncounted")];
+    let tiers = tiers.iter().filter(|(wanted, _)| *wanted);
+    let tiers = tiers.map(|(_, tier)| (*tier).to_owned());
+    let crates = match (&args.peers[..], row.strip_prefix("peer/")) {
+        ([], Some(rest)) => peers::behind(rest.split('/').next().unwrap_or_default()),
+        (named, _) => named.to_vec(),
+    };
+    Ok(tiers.chain(peers::features(&crates)?).collect())
+}
+
+fn command_line(args: &super::Args, row: &str, seconds: Option<u64>) -> String {
+    let mut line = format!(
+        "cmd=hunt row={row} seed={:#018x} unit=instructions",
+        args.seed
+    );
+    if let Some(evaluations) = args.hunting.evaluations {
+        let _ = write!(line, " evaluations={evaluations}");
+    }
+    if let Some(seconds) = seconds {
+        let _ = write!(line, " budget={seconds}");
+    }
+    line
+}
+
+/// Where the trace goes; the folder is there.
+fn place(args: &super::Args, row: &str) -> Result<PathBuf> {
+    if let Some(file) = &args.output {
+        return Ok(file.clone());
+    }
+    let folder = workspace::root().join(FOLDER);
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let name = row.replace('/', "-");
+    Ok(folder.join(format!("{name}-{}.trace", args.seed)))
+}
+
+/// What stands at the head of the trace.
+fn heading(found: &Found, features: &[String]) -> Result<Vec<String>> {
+    let at = &found.provenance;
+    let mut lines = vec![
+        format!(
+            "{}: {} {} in the last operation ({})",
+            found.row, found.cost, found.unit, found.path
+        ),
+        format!(
+            "found by cargo xtask bench --hunt {} --seed {}, {} sequences tried",
+            found.row, at.seed, found.evaluations
+        ),
+        format!(
+            "commit {}, tier {}, {}, {}",
+            at.commit, at.tier, at.cpu, at.rustc
+        ),
+    ];
+    let beside = peers::of(features)?;
+    if !beside.is_empty() {
+        let names: Vec<String> = beside.iter().map(ToString::to_string).collect();
+        lines.push(names.join(", "));
+    }
+    Ok(lines)
+}
+
+/// The best so far, and how far the hunt is.
+struct Kept {
+    best: Sequence,
+    arriving: Sequence,
+    cost: u64,
+    path: u64,
+    evaluations: u32,
+    progress: ProgressBar,
+}
+
+impl Kept {
+    fn new(seconds: Option<u64>, evaluations: Option<u32>) -> Self {
+        let template = match (seconds, evaluations) {
+            (Some(_), _) => "{elapsed} of {prefix}: {msg}",
+            (None, _) => "{elapsed}: {msg}",
+        };
+        let style = ProgressStyle::with_template(template);
+        let progress = ProgressBar::new_spinner()
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        if let Some(seconds) = seconds {
+            let whole = humantime::format_duration(Duration::from_secs(seconds));
+            progress.set_prefix(whole.to_string());
+        }
+        Self {
+            best: Sequence::default(),
+            arriving: Sequence::default(),
+            cost: 0,
+            path: 0,
+            evaluations: 0,
+            progress,
+        }
+    }
+
+    fn take(&mut self, record: &Record<'_>) {
+        match *record {
+            Record::Begin { name } => self.progress.set_message(name.to_owned()),
+            Record::Steps { steps } => self.arriving.extend(steps),
+            Record::Hunt {
+                stage,
+                evaluations,
+                cost,
+                path,
+            } => {
+                if self.arriving.len() > 0 {
+                    self.best = std::mem::take(&mut self.arriving);
+                }
+                (self.cost, self.path, self.evaluations) = (cost, path, evaluations);
+                self.show(stage);
+            }
+            _ => {}
+        }
+    }
+
+    fn show(&self, stage: HuntStage) {
+        let doing = match stage {
+            HuntStage::Search => "searching",
+            HuntStage::Shrink => "shrinking",
+            HuntStage::Over => "over",
+        };
+        self.progress.set_message(format!(
+            "{doing}, {} instructions after {} operations ({}), {} sequences tried",
+            grouped(self.cost),
+            grouped(self.best.len() as u64),
+            Way::sent(self.path),
+            grouped(self.evaluations.into())
+        ));
+        self.progress.tick();
+    }
+}
+
+#[cfg(test)]
+mod tests;
