@@ -3,19 +3,24 @@
 //!
 //! `cargo xtask bench --host` builds and runs it and makes a report of what it prints: a line for each
 //! row and allocator, `ROW THREADS ALLOCATOR NS …`, with the nanoseconds per pair of every round. Its
-//! arguments are a filter of rows (default: all) and the number of rounds. Each
-//! round measures every allocator once before the next begins, so that what disturbs one disturbs all.
+//! arguments are a filter of rows (default: all) and the number of rounds.
+//!
+//! Each round measures every allocator once, in an order of its own, before the next begins. So what
+//! disturbs the machine for longer than a measurement disturbs all alike, none always follows the same
+//! other one, and the figures of one round make a pair. Harnesses such as criterion and divan measure one
+//! function to its end before they begin the next, which leaves nothing to pair; so none is underneath.
 
 mod subjects;
 mod workloads;
 
+use bench::generator::{CRATES_SEED, XorshiftStar};
 use std::process::ExitCode;
-use subjects::{Subject, Visitor};
+use subjects::Allocator;
 use wire::glob;
 use workloads::Workload;
 
 /// Rounds unless the second argument says otherwise.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 25;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -28,92 +33,75 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut table = Table::default();
+    let mut rows = rows(&filter);
+    let mut random = XorshiftStar::new(CRATES_SEED);
     for _ in 0..rounds {
-        table.next = 0;
-        for (workload, threads) in Workload::ROWS {
-            for kind in [Kind::Objects, Kind::Frames] {
-                let name = format!("{}/{}", kind.name(), workload.name());
-                if glob::selects(&filter, &name) {
-                    let table = &mut table;
-                    kind.visit(&mut Round {
-                        table,
-                        name,
-                        workload,
-                        threads,
-                    });
-                }
-            }
-        }
+        rows.iter_mut().for_each(|row| row.round(&mut random));
     }
-    for line in &table.lines {
-        print!("{} {} {}", line.row, line.threads, line.allocator);
-        line.nanoseconds.iter().for_each(|ns| print!(" {ns:.2}"));
-        println!();
-    }
+    rows.iter().for_each(Row::print);
     ExitCode::SUCCESS
 }
 
-/// What is allocated.
-#[derive(Clone, Copy)]
-enum Kind {
-    Objects,
-    Frames,
-}
-
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Objects => "objects",
-            Self::Frames => "frames",
+/// The rows that `filter` selects.
+fn rows(filter: &str) -> Vec<Row> {
+    let objects: fn() -> _ = subjects::objects;
+    let kinds = [("objects", objects), ("frames", subjects::frames)];
+    let mut rows = Vec::new();
+    for (workload, threads) in Workload::ROWS {
+        for (kind, allocators) in kinds {
+            let name = format!("{kind}/{}", workload.name());
+            if glob::selects(filter, &name) {
+                rows.push(Row {
+                    name,
+                    workload,
+                    threads,
+                    columns: allocators().into_iter().map(Column::new).collect(),
+                });
+            }
         }
     }
-
-    fn visit(self, visitor: &mut impl Visitor) {
-        match self {
-            Self::Objects => subjects::objects(visitor),
-            Self::Frames => subjects::frames(visitor),
-        }
-    }
+    rows
 }
 
-/// What one allocator gave for one row.
-struct Line {
-    row: String,
-    threads: usize,
-    allocator: &'static str,
-    nanoseconds: Vec<f64>,
-}
-
-/// All lines; every round meets them in the same order.
-#[derive(Default)]
-struct Table {
-    lines: Vec<Line>,
-    next: usize,
-}
-
-/// One row of one round, for every allocator.
-struct Round<'a> {
-    table: &'a mut Table,
+/// What several threads do with every allocator.
+struct Row {
     name: String,
     workload: Workload,
     threads: usize,
+    columns: Vec<Column>,
 }
 
-impl Visitor for Round<'_> {
-    fn visit<S: Subject>(&mut self, allocator: &'static str, subject: &S) {
-        let threads = self.threads;
-        let nanoseconds = self.workload.nanoseconds(threads, subject);
-        let table = &mut *self.table;
-        if table.next == table.lines.len() {
-            table.lines.push(Line {
-                row: self.name.clone(),
-                threads,
-                allocator,
-                nanoseconds: Vec::new(),
-            });
+/// What one allocator gave, a figure a round.
+struct Column {
+    allocator: Allocator,
+    nanoseconds: Vec<f64>,
+}
+
+impl Column {
+    const fn new(allocator: Allocator) -> Self {
+        Self {
+            allocator,
+            nanoseconds: Vec::new(),
         }
-        table.lines[table.next].nanoseconds.push(nanoseconds);
-        table.next += 1;
+    }
+}
+
+impl Row {
+    /// Measures every allocator once, in random order.
+    fn round(&mut self, random: &mut XorshiftStar) {
+        let mut order: Vec<&mut Column> = self.columns.iter_mut().collect();
+        random.shuffle(&mut order);
+        for column in order {
+            let figure = (column.allocator.measure)(self.workload, self.threads);
+            column.nanoseconds.push(figure);
+        }
+    }
+
+    fn print(&self) {
+        for column in &self.columns {
+            print!("{} {} {}", self.name, self.threads, column.allocator.name);
+            column.nanoseconds.iter().for_each(|ns| print!(" {ns:.3}"));
+            println!();
+        }
     }
 }

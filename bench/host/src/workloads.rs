@@ -1,6 +1,8 @@
 //! What the threads do, and how long a pair of an allocation and a free takes.
 
 use crate::subjects::Subject;
+use bench::generator::{CRATES_SEED, XorshiftStar};
+use bench::workload::{self, Count, MIXED, MIXED_SLOTS, Slot};
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,8 @@ const LIVE: usize = 512;
 const PAIRS: usize = 1 << 17;
 /// Pairs before those.
 const WARM_UP: usize = 1 << 13;
+/// Looks at a parcel before a thread gives its processor up: longer than a batch takes.
+const SPINS: u32 = 1 << 14;
 
 /// A sequence of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +29,15 @@ pub(crate) enum Workload {
     Fifo,
     /// [`LIVE`] blocks of which a random one is replaced.
     Random,
+    /// The image's workload of that name: blocks of many sizes, or orders, in random slots.
+    Toggle,
     /// Blocks that another thread frees, handed over by the batch.
     Remote,
 }
 
 impl Workload {
     /// Every workload with the numbers of threads it is measured with.
-    pub(crate) const ROWS: [(Self, usize); 9] = [
+    pub(crate) const ROWS: [(Self, usize); 11] = [
         (Self::Pair, 1),
         (Self::Pair, 2),
         (Self::Lifo, 1),
@@ -40,6 +46,8 @@ impl Workload {
         (Self::Fifo, 2),
         (Self::Random, 1),
         (Self::Random, 2),
+        (Self::Toggle, 1),
+        (Self::Toggle, 2),
         (Self::Remote, 2),
     ];
 
@@ -50,29 +58,37 @@ impl Workload {
             Self::Lifo => "lifo-512",
             Self::Fifo => "fifo-512",
             Self::Random => "random-512",
+            Self::Toggle => "mixed/toggle",
             Self::Remote => "remote",
         }
     }
 
     /// Nanoseconds that a pair takes a thread, the slowest of `threads` counting.
     pub(crate) fn nanoseconds<S: Subject>(self, threads: usize, subject: &S) -> f64 {
-        let elapsed = match self {
-            Self::Remote => remote(subject),
-            _ => together(threads, |start| self.one_thread(subject, start)),
+        let (elapsed, pairs) = match self {
+            Self::Remote => (remote(subject), PAIRS),
+            Self::Toggle => {
+                let elapsed = together(threads, |start| toggle(subject, start));
+                (elapsed, MIXED.recorded as usize / 2)
+            }
+            _ => {
+                let elapsed = together(threads, |start| self.one_thread(subject, start));
+                (elapsed, PAIRS)
+            }
         };
-        #[expect(clippy::cast_precision_loss, reason = "a small power of two")]
-        let pairs = PAIRS as f64;
+        #[expect(clippy::cast_precision_loss, reason = "some hundred thousand")]
+        let pairs = pairs as f64;
         elapsed.as_secs_f64() * 1e9 / pairs
     }
 
     fn one_thread<S: Subject>(self, subject: &S, start: &Barrier) -> Duration {
-        let mut live: Vec<S::Block> = Vec::with_capacity(LIVE);
+        let mut live: Vec<u64> = Vec::with_capacity(LIVE);
         if self == Self::Random {
             live.extend((0..LIVE).map(|_| subject.alloc()));
         }
         let mut run = |pairs| match self {
             Self::Random => replace(subject, &mut live, pairs),
-            Self::Pair | Self::Remote => pair(subject, pairs),
+            Self::Pair | Self::Toggle | Self::Remote => pair(subject, pairs),
             Self::Lifo => batches(subject, &mut live, pairs, true),
             Self::Fifo => batches(subject, &mut live, pairs, false),
         };
@@ -104,7 +120,7 @@ fn pair<S: Subject>(subject: &S, pairs: usize) {
     }
 }
 
-fn batches<S: Subject>(subject: &S, live: &mut Vec<S::Block>, pairs: usize, last_first: bool) {
+fn batches<S: Subject>(subject: &S, live: &mut Vec<u64>, pairs: usize, last_first: bool) {
     for _ in 0..pairs / LIVE {
         for _ in 0..LIVE {
             live.push(subject.alloc());
@@ -119,7 +135,7 @@ fn batches<S: Subject>(subject: &S, live: &mut Vec<S::Block>, pairs: usize, last
     }
 }
 
-fn replace<S: Subject>(subject: &S, live: &mut [S::Block], pairs: usize) {
+fn replace<S: Subject>(subject: &S, live: &mut [u64], pairs: usize) {
     let mut random = 88_172_645_463_325_252_u64;
     for _ in 0..pairs {
         random ^= random << 13;
@@ -131,17 +147,54 @@ fn replace<S: Subject>(subject: &S, live: &mut [S::Block], pairs: usize) {
     }
 }
 
-/// Blocks on their way from the thread that allocates to the one that frees.
-struct Parcel<B> {
-    full: AtomicBool,
-    blocks: std::sync::Mutex<Vec<B>>,
+/// What the image's workloads call, on one thread.
+struct OfAmounts<'a, S>(&'a S);
+
+impl<S: Subject> workload::Subject for OfAmounts<'_, S> {
+    fn alloc(&mut self, amount: u32, _: bool) -> Option<u64> {
+        Some(self.0.alloc_of(amount))
+    }
+
+    fn free(&mut self, block: u64, amount: u32, _: bool) {
+        self.0.free_of(block, amount);
+    }
 }
 
-impl<B> Parcel<B> {
+fn toggle<S: Subject>(subject: &S, start: &Barrier) -> Duration {
+    let mut slots: Vec<Slot> = vec![None; MIXED_SLOTS];
+    let mut draws = S::draws(XorshiftStar::new(CRATES_SEED));
+    let mut run = |warm_up, recorded| {
+        let count = Count { warm_up, recorded };
+        let done = workload::toggle(&mut OfAmounts(subject), &mut draws, count, &mut slots);
+        done.expect("an allocator that has no memory panics");
+    };
+    run(MIXED.warm_up, 0);
+    start.wait();
+    let begin = Instant::now();
+    run(0, MIXED.recorded);
+    let elapsed = begin.elapsed();
+    workload::clear(&mut OfAmounts(subject), &mut slots);
+    elapsed
+}
+
+/// Blocks on their way from the thread that allocates to the one that frees.
+struct Parcel {
+    full: AtomicBool,
+    blocks: std::sync::Mutex<Vec<u64>>,
+}
+
+impl Parcel {
     /// Waits until it is full, or until it is empty, and lets `work` have the blocks.
-    fn when(&self, full: bool, work: impl FnOnce(&mut Vec<B>)) {
+    fn when(&self, full: bool, work: impl FnOnce(&mut Vec<u64>)) {
+        let mut spins = 0;
         while self.full.load(Ordering::Acquire) != full {
-            std::hint::spin_loop();
+            // On a busy machine the other thread may be waiting for this one's processor.
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
         }
         // Never contended: the flag says whose turn it is.
         work(&mut self.blocks.lock().expect("no thread has panicked"));
@@ -152,7 +205,7 @@ impl<B> Parcel<B> {
 /// One thread allocates, another frees, with two parcels between them; from the first allocation to the
 /// last free.
 fn remote<S: Subject>(subject: &S) -> Duration {
-    let parcels: [Parcel<S::Block>; 2] = std::array::from_fn(|_| Parcel {
+    let parcels: [Parcel; 2] = std::array::from_fn(|_| Parcel {
         full: AtomicBool::new(false),
         blocks: std::sync::Mutex::new(Vec::with_capacity(LIVE)),
     });

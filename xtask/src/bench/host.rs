@@ -2,10 +2,11 @@
 //! allocators of its programs.
 //!
 //! Nanoseconds, and so the noisy kind: two runs differ, and a figure alone says little. So every round
-//! measures every allocator once, a figure is the median over the rounds with the middle half beside
-//! it, and what is compared is its ratio to the best of its row.
+//! measures every allocator once, and what is compared is the ratio of two figures of one round, which
+//! what disturbs the machine disturbs alike: the median ratio to ours, with its 95 % interval.
 
 use super::format::Format;
+use super::interval::{CONFIDENCE, Interval};
 use super::peers::{self, Peer};
 use super::provenance;
 use crate::{image, workspace};
@@ -15,7 +16,7 @@ use std::fmt::Write;
 use std::process::{Command, Stdio};
 
 /// Version of the JSON layout.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// The crates beside ours.
 const CRATES: [&str; 4] = [
     "buddy_system_allocator",
@@ -35,6 +36,8 @@ pub struct HostReport {
     pub noisy: bool,
     /// Rounds that the medians are over.
     pub rounds: usize,
+    /// How often the intervals hold the true median ratio, at least.
+    pub confidence: f64,
     /// Processors of this machine.
     pub processors: usize,
     /// The compiler.
@@ -62,8 +65,9 @@ pub struct HostRow {
     pub lower_quartile: f64,
     /// A quarter of the rounds took this or more.
     pub upper_quartile: f64,
-    /// The median over the best one of the same name and threads.
-    pub ratio: f64,
+    /// Its figures over ours of the same round: above 1 is slower than ours. `None` for ours, and with
+    /// too few rounds.
+    pub ratio: Option<Interval>,
 }
 
 /// Builds the program, runs it, and returns the report as text.
@@ -87,6 +91,7 @@ pub fn measure(filter: &str, format: Format) -> Result<String> {
         unit: "nanoseconds per pair",
         noisy: true,
         rounds: rounds(&printed),
+        confidence: CONFIDENCE,
         processors: std::thread::available_parallelism()?.get(),
         rustc: provenance::rustc()?,
         commit: provenance::commit(),
@@ -132,23 +137,20 @@ fn rounds(printed: &str) -> usize {
     line.split(' ').count().saturating_sub(3)
 }
 
+/// What the program printed of one allocator and row.
+struct Line {
+    name: String,
+    threads: usize,
+    allocator: String,
+    /// Nanoseconds per pair, a figure a round.
+    rounds: Vec<f64>,
+}
+
 /// The rows in what the program printed: `ROW THREADS ALLOCATOR NS …`.
 fn rows(printed: &str) -> Result<Vec<HostRow>> {
-    let mut rows = printed.lines().map(row).collect::<Result<Vec<HostRow>>>()?;
-    ensure!(!rows.is_empty(), "the program printed nothing");
-    let best = |name: &str, threads, rows: &[HostRow]| {
-        let same = rows
-            .iter()
-            .filter(|row| row.name == name && row.threads == threads);
-        same.map(|row| row.median).fold(f64::INFINITY, f64::min)
-    };
-    let bests: Vec<f64> = rows
-        .iter()
-        .map(|row| best(&row.name, row.threads, &rows))
-        .collect();
-    for (row, best) in rows.iter_mut().zip(bests) {
-        row.ratio = hundredths(row.median / best);
-    }
+    let lines = printed.lines().map(line).collect::<Result<Vec<Line>>>()?;
+    ensure!(!lines.is_empty(), "the program printed nothing");
+    let mut rows: Vec<HostRow> = lines.iter().map(|line| row(line, &lines)).collect();
     // By row, then by what they took.
     rows.sort_by(|one, other| {
         let key = |row: &HostRow| (row.name.clone(), row.threads);
@@ -159,7 +161,7 @@ fn rows(printed: &str) -> Result<Vec<HostRow>> {
     Ok(rows)
 }
 
-fn row(line: &str) -> Result<HostRow> {
+fn line(line: &str) -> Result<Line> {
     let words: Vec<&str> = line.split(' ').collect();
     let [name, threads, allocator, figures @ ..] = words.as_slice() else {
         bail!("the program printed `{line}`");
@@ -168,23 +170,63 @@ fn row(line: &str) -> Result<HostRow> {
         .iter()
         .map(|figure| figure.parse())
         .collect::<Result<Vec<f64>, _>>();
-    let mut figures = figures.with_context(|| format!("the program printed `{line}`"))?;
-    ensure!(!figures.is_empty(), "no round in `{line}`");
-    figures.sort_by(f64::total_cmp);
-    let at = |quarter: usize| figures[(figures.len() - 1) * quarter / 4];
-    Ok(HostRow {
+    let rounds = figures.with_context(|| format!("the program printed `{line}`"))?;
+    let timed = !rounds.is_empty() && rounds.iter().all(|&figure| figure > 0.0);
+    ensure!(timed, "no time in `{line}`");
+    Ok(Line {
         name: (*name).to_owned(),
         threads: threads.parse()?,
         allocator: (*allocator).to_owned(),
-        median: at(2),
-        lower_quartile: at(1),
-        upper_quartile: at(3),
-        ratio: 1.0,
+        rounds,
     })
 }
 
-fn hundredths(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
+fn row(line: &Line, lines: &[Line]) -> HostRow {
+    let ours = lines.iter().find(|other| {
+        (&other.name, other.threads) == (&line.name, line.threads) && other.allocator == peers::OURS
+    });
+    let ratios = ours
+        .filter(|_| line.allocator != peers::OURS)
+        .map(|ours| line.rounds.iter().zip(&ours.rounds));
+    let ratios = ratios.map(|pairs| pairs.map(|(one, our)| one / our).collect::<Vec<f64>>());
+    let ratio = ratios.and_then(|ratios| Interval::of_median(&ratios));
+    let mut figures = line.rounds.clone();
+    figures.sort_by(f64::total_cmp);
+    let at = |quarter: usize| figures[(figures.len() - 1) * quarter / 4];
+    HostRow {
+        name: line.name.clone(),
+        threads: line.threads,
+        allocator: line.allocator.clone(),
+        median: at(2),
+        lower_quartile: at(1),
+        upper_quartile: at(3),
+        ratio: ratio.map(|ratio| Interval {
+            median: thousandths(ratio.median),
+            low: thousandths(ratio.low),
+            high: thousandths(ratio.high),
+        }),
+    }
+}
+
+fn thousandths(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+/// The ratio as text, and whether it says anything.
+fn compared(row: &HostRow) -> String {
+    match &row.ratio {
+        Some(ratio) => {
+            let Interval { median, low, high } = ratio;
+            let words = if ratio.excludes(1.0) {
+                ""
+            } else {
+                "  not distinguishable"
+            };
+            format!("{median:7.2} [{low:.2}, {high:.2}]{words}")
+        }
+        None if row.allocator == peers::OURS => format!("{:7.2}", 1.0),
+        None => "      –".to_owned(),
+    }
 }
 
 fn text(report: &HostReport) -> String {
@@ -206,20 +248,26 @@ fn text(report: &HostReport) -> String {
             let each = if threads == 1 { "thread" } else { "threads" };
             let _ = writeln!(
                 text,
-                "\n{last}, {threads} {each}: ns per pair, middle half, ratio to the best"
+                "\n{last}, {threads} {each}: ns per pair, middle half, times ours [95 %]"
             );
         }
         let _ = writeln!(
             text,
-            "  {:28} {:9.2}  {:>9.2} … {:<9.2} {:7.2}",
-            row.allocator, row.median, row.lower_quartile, row.upper_quartile, row.ratio
+            "  {:28} {:9.2}  {:>9.2} … {:<9.2} {}",
+            row.allocator,
+            row.median,
+            row.lower_quartile,
+            row.upper_quartile,
+            compared(row)
         );
     }
     text
 }
 
 fn csv(report: &HostReport) -> String {
-    let mut text = "name,threads,allocator,median,lower_quartile,upper_quartile,ratio\n".to_owned();
+    let mut text = "name,threads,allocator,median,lower_quartile,upper_quartile,\
+                    ratio,ratio_low,ratio_high\n"
+        .to_owned();
     for row in &report.rows {
         let _ = writeln!(
             text,
@@ -230,7 +278,10 @@ fn csv(report: &HostReport) -> String {
             row.median,
             row.lower_quartile,
             row.upper_quartile,
-            row.ratio
+            row.ratio.map_or_else(
+                || ",,".to_owned(),
+                |ratio| format!("{},{},{}", ratio.median, ratio.low, ratio.high)
+            )
         );
     }
     text
@@ -260,7 +311,7 @@ fn markdown(report: &HostReport) -> String {
             let row = report.rows.iter().find(is_it);
             row.map_or_else(
                 || "–".to_owned(),
-                |row| format!("{:.1} (×{:.2})", row.median, row.ratio),
+                |row| format!("{:.1}{}", row.median, times(row)),
             )
         };
         let cells: Vec<String> = allocators.iter().map(cell).collect();
@@ -269,26 +320,40 @@ fn markdown(report: &HostReport) -> String {
     text
 }
 
+/// The ratio in a cell: `≈` in front where the interval holds 1.
+fn times(row: &HostRow) -> String {
+    row.ratio.map_or_else(String::new, |ratio| {
+        let Interval { median, low, high } = ratio;
+        let sign = if ratio.excludes(1.0) { "×" } else { "≈" };
+        format!(" ({sign}{median:.2}, {low:.2} … {high:.2})")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PRINTED: &str = "objects/pair 1 tessera 4.00 2.00 3.00 9.00 5.00\n\
-                           objects/pair 2 tessera 1.00 1.00 1.00 1.00 1.00\n\
-                           objects/pair 1 other 2.00 2.00 2.00 2.00 2.00\n";
+    const PRINTED: &str = "objects/pair 1 tessera 4.00 2.00 3.00 9.00 5.00 6.00\n\
+                           objects/pair 2 tessera 1.00 1.00 1.00 1.00 1.00 1.00\n\
+                           objects/pair 1 other 8.00 4.00 6.00 18.00 10.00 15.00\n\
+                           objects/pair 2 other 1.50 0.50 1.00 1.00 1.20 1.00\n";
 
     #[test]
-    fn a_figure_is_the_median_and_its_ratio_to_the_best_of_its_row() {
+    fn what_is_compared_are_figures_of_one_round() {
         let rows = rows(PRINTED).unwrap();
-        assert_eq!(rounds(PRINTED), 5);
-        assert_eq!(rows[0].allocator, "other");
-        let ours = &rows[1];
+        assert_eq!(rounds(PRINTED), 6);
+        let names: Vec<&str> = rows.iter().map(|row| row.allocator.as_str()).collect();
+        assert_eq!(names, ["tessera", "other", "tessera", "other"]);
+        let ours = &rows[0];
         assert_eq!(
             (ours.median, ours.lower_quartile, ours.upper_quartile),
             (4.0, 3.0, 5.0)
         );
-        assert_eq!((ours.ratio, rows[0].ratio, rows[2].ratio), (2.0, 1.0, 1.0));
-        assert_eq!(rows[2].threads, 2);
+        assert_eq!(ours.ratio, None);
+        // Far apart from round to round, and twice ours in each.
+        let other = rows[1].ratio.unwrap();
+        assert_eq!((other.median, other.low, other.high), (2.0, 2.0, 2.5));
+        assert!(!rows[3].ratio.unwrap().excludes(1.0));
     }
 
     #[test]
@@ -309,7 +374,8 @@ mod tests {
             schema: SCHEMA,
             unit: "nanoseconds per pair",
             noisy: true,
-            rounds: 5,
+            rounds: 6,
+            confidence: CONFIDENCE,
             processors: 2,
             rustc: "rustc".into(),
             commit: "x".into(),
@@ -318,17 +384,23 @@ mod tests {
         };
         let text = text(&report);
         assert!(
-            text.contains("objects/pair, 1 thread:") && text.contains("2.00 …"),
+            text.contains("objects/pair, 1 thread:") && text.contains("2.00 [2.00, 2.50]\n"),
             "{text}"
         );
-        assert_eq!(csv(&report).lines().count(), 4);
+        assert!(
+            text.contains("1.00 [0.50, 1.50]  not distinguishable\n"),
+            "{text}"
+        );
+        let csv = csv(&report);
+        assert_eq!(csv.lines().count(), 5);
+        assert!(csv.contains(",other,8,6,10,2,2,2.5\n"), "{csv}");
         let markdown = markdown(&report);
         assert!(
-            markdown.contains("| `objects/pair`, 1 thr. | 4.0 (×2.00) | 2.0 (×1.00) |"),
+            markdown.contains("| `objects/pair`, 1 thr. | 4.0 | 8.0 (×2.00, 2.00 … 2.50) |"),
             "{markdown}"
         );
         assert!(
-            markdown.contains("| `objects/pair`, 2 thr. | 1.0 (×1.00) | – |"),
+            markdown.contains("| `objects/pair`, 2 thr. | 1.0 | 1.0 (≈1.00, 0.50 … 1.50) |"),
             "{markdown}"
         );
     }

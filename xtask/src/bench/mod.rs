@@ -20,6 +20,7 @@ pub mod goals;
 pub mod host;
 pub mod html;
 pub mod hunt;
+pub mod interval;
 pub mod json;
 pub mod limits;
 pub mod line_up;
