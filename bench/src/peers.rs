@@ -54,6 +54,8 @@ pub mod line_up;
 mod linked_list_allocator;
 #[cfg(target_os = "none")]
 mod memory;
+#[cfg(feature = "own")]
+mod own;
 #[cfg(feature = "peer-rlsf")]
 mod rlsf;
 #[cfg(feature = "peer-slab-allocator-rs")]
@@ -195,6 +197,11 @@ pub fn visit(visitor: &mut impl Visitor) {
     {
         visitor.objects::<tessera::Tessera>();
         visitor.frames::<tessera::Tessera>();
+    }
+    #[cfg(feature = "own")]
+    {
+        visitor.objects::<Global<own::Own>>();
+        visitor.objects::<Irq<Global<own::Own>>>();
     }
     #[cfg(feature = "peer-ax-allocator")]
     {

@@ -78,6 +78,29 @@ pub struct Image {
 ///
 /// If the build fails (Cargo has said why) or made no such image.
 pub fn build(package: &str, target: Target<'_>, features: &[&str]) -> Result<Image> {
+    build_in(&Source::default(), package, target, features)
+}
+
+/// Where a package is built, if not in this workspace.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The manifest of the workspace that it is in.
+    pub manifest: Option<PathBuf>,
+    /// Variables that its source reads when it is built.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+/// As [`build`], from `source`.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_in(
+    source: &Source,
+    package: &str,
+    target: Target<'_>,
+    features: &[&str],
+) -> Result<Image> {
     let mut command = Command::new(cargo());
     command
         .current_dir(workspace::root())
@@ -100,6 +123,14 @@ pub fn build(package: &str, target: Target<'_>, features: &[&str]) -> Result<Ima
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
+    if let Some(manifest) = &source.manifest {
+        command.arg("--manifest-path").arg(manifest);
+        command
+            .arg("--target-dir")
+            .arg(workspace::target_directory());
+    }
+    let environment = source.environment.iter();
+    command.envs(environment.map(|(name, value)| (name, value)));
     if features.contains(&CALL_SITES) {
         command.args(["--config", FRAME_POINTERS]);
     }

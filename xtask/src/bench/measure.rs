@@ -3,7 +3,8 @@
 use super::boots;
 use super::collect::Header;
 use super::goals;
-use super::peers;
+use super::own::Own;
+use super::peers::{self, Peer};
 use super::provenance;
 use super::report::{BootCost, Provenance, Report, Row, SCHEMA, Value};
 use super::session;
@@ -84,7 +85,7 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
         empty: header.empty,
         nops: header.nops,
         provenance: provenance(args, header)?,
-        peers: peers::of(&peers::features(&args.peers)?)?,
+        peers: beside(args)?,
         shard: part,
         ..report
     };
@@ -94,6 +95,13 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
         report.goals.retain(|goal| goal.found.is_some());
     }
     Ok(report)
+}
+
+/// What was measured beside ours, the reader's own first.
+fn beside(args: &Args) -> Result<Vec<Peer>> {
+    let own = args.allocator.as_deref().map(Own::find).transpose()?;
+    let peers = peers::of(&peers::features(&args.peers)?)?;
+    Ok(own.into_iter().map(Own::into_peer).chain(peers).collect())
 }
 
 /// Boots again what measured the row that is the filter, so that it halts for a debugger before the

@@ -27,6 +27,7 @@ pub mod line_up;
 pub mod markdown;
 pub mod measure;
 pub mod merge;
+pub mod own;
 pub mod peers;
 pub mod provenance;
 mod reference;
@@ -48,6 +49,7 @@ use collect::CollectError;
 use events::Events;
 use format::Format;
 use goals::{Outcome, Reached};
+use own::Own;
 use report::Report;
 use shard::Shard;
 use std::num::NonZero;
@@ -106,6 +108,10 @@ pub struct Args {
     /// Measure these allocators beside ours, in the same image: `all`, or names between commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub peers: Vec<String>,
+    /// Measure your own allocator beside ours: the folder of a crate that exports `Allocator`
+    /// (bench/README.md says how, bench/examples/free-lists is one)
+    #[arg(long, value_name = "PATH", conflicts_with = "host")]
+    pub allocator: Option<PathBuf>,
     /// Measure the kernel's code with real threads on this machine instead, beside mimalloc, snmalloc,
     /// jemalloc and a locked buddy allocator: nanoseconds, the noisy kind
     #[arg(long, conflicts_with_all = ["list", "seed", "traces", "peers", "hardened"])]
@@ -231,7 +237,7 @@ fn is_whole(args: &Args) -> bool {
     args.filter == "*"
         && !args.no_default_traces
         && args.traces.is_empty()
-        && args.peers.is_empty()
+        && !args.has_line_up()
         && !(args.hardened || args.uncounted || args.seed > 0)
         && args.events == Events::None
         && !args.boot_sizes
@@ -276,7 +282,15 @@ impl Images {
     }
 }
 
+impl Args {
+    /// Whether allocators are compared.
+    fn has_line_up(&self) -> bool {
+        !self.peers.is_empty() || self.allocator.is_some()
+    }
+}
+
 fn build(args: &Args) -> Result<Images> {
+    let own = args.allocator.as_deref().map(Own::find).transpose()?;
     let peers = peers::features(&args.peers)?;
     let tiers = [
         (args.hardened, "hardened"),
@@ -287,12 +301,17 @@ fn build(args: &Args) -> Result<Images> {
         .iter()
         .filter(|(wanted, _)| *wanted)
         .map(|(_, name)| *name);
-    let mut features: Vec<&str> = tiers.chain(peers.iter().map(String::as_str)).collect();
-    let main = image::build("bench", Target::Bin("bench"), &features)?;
+    let peers = peers.iter().map(String::as_str);
+    let mut features: Vec<&str> = tiers.chain(peers).collect();
+    let image = |features: &[&str]| match &own {
+        Some(own) => own.image(features),
+        None => image::build("bench", Target::Bin("bench"), features),
+    };
+    let main = image(&features)?;
     let mut contended = None;
     if args.machine.cores() > 1 && measure::wants(&args.filter, "contended") && !args.list {
         features.push("contended");
-        contended = Some(image::build("bench", Target::Bin("bench"), &features)?);
+        contended = Some(image(&features)?);
     }
     Ok(Images { main, contended })
 }
@@ -324,7 +343,7 @@ fn load_traces(args: &Args) -> Result<Vec<Loaded>> {
         traces.push(trace);
     }
     // Which allocators there are, and so which of their rows, only the image knows.
-    let line_up = !args.peers.is_empty() && measure::wants(&args.filter, peers::FRONT);
+    let line_up = args.has_line_up() && measure::wants(&args.filter, peers::FRONT);
     traces.retain(|trace| line_up || !session::replays(args, trace).is_empty());
     Ok(traces)
 }

@@ -33,8 +33,6 @@ const PAGES: &str = "pages";
 const TRACE: &str = "trace";
 /// Memory of a machine for page frames: 256 MiB that start a multiple of that, and the kernel.
 const FRAMES_MEMORY: Size = Size(1 << 30);
-/// Seconds that a boot gets unless asked otherwise: many times what the slowest workload takes.
-const TIMEOUT_SECONDS: u64 = 300;
 
 /// What the kernel's own allocator is called among them.
 pub const OURS: &str = "tessera";
@@ -88,6 +86,13 @@ pub fn behind(allocator: &str) -> Vec<String> {
     vec![longest.unwrap_or(ALL).to_owned()]
 }
 
+/// Whether an allocator of the line-up may have `name`: ours, or that of a crate of it.
+pub(super) fn is_taken(name: &str) -> bool {
+    let is_of = |krate: &str| name == krate || name.starts_with(&format!("{krate}-"));
+    let mut crates = CRATES.iter().flat_map(|(name, krate)| [*name, *krate]);
+    name == OURS || crates.any(is_of)
+}
+
 /// The crates behind `features`, with the versions in the lock file.
 ///
 /// # Errors
@@ -121,7 +126,7 @@ pub(super) fn sized(
     traces: &[Loaded],
 ) -> MachineArgs {
     let mut machine = machine.clone();
-    machine.timeout.get_or_insert(TIMEOUT_SECONDS);
+    machine.timeout.get_or_insert(super::TIMEOUT_SECONDS);
     if machine.mem.is_some() || machine.board != Board::Virt {
         return machine;
     }

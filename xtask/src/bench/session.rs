@@ -170,7 +170,7 @@ fn families(args: &Args, images: &Images, traces: &[Loaded]) -> Result<Vec<(Stri
         return Ok(Vec::new());
     }
     // The image always has ours among them.
-    let line_up = !args.peers.is_empty();
+    let line_up = args.has_line_up();
     let plan = boots::plan(args, &images.main, if line_up { traces } else { &[] })?;
     let rows = plan.iter().map(|(name, _)| name.as_str());
     Ok(by_family(rows.filter(|name| {

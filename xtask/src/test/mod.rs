@@ -23,7 +23,7 @@ mod stress;
 
 use crate::bench::html::browser;
 use crate::bench::hunt::trial;
-use crate::bench::{at_max, exact, gate, replays};
+use crate::bench::{at_max, exact, gate, own, replays};
 use crate::setup::browser::NoBrowser;
 use crate::{check, setup};
 use anyhow::Result;
@@ -114,6 +114,10 @@ const BENCH_TESTS: &[(&str, Check)] = &[
     (
         "bench/a_browser_shows_the_whole_page_and_requests_nothing",
         browser::opens,
+    ),
+    (
+        "bench/an_allocator_of_the_readers_joins_by_its_folder",
+        own::measures_the_example,
     ),
 ];
 
