@@ -99,7 +99,8 @@ pub struct Args {
     /// Draw the report as one self-contained page, too
     #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "list"])]
     pub html: Option<PathBuf>,
-    /// Replay this trace too, plain or compressed by gzip (bench/traces/README.md has the format)
+    /// Replay this trace too, plain or compressed by gzip: `cargo xtask trace record` makes one, and
+    /// bench/traces/README.md has the format
     #[arg(long = "trace", value_name = "FILE")]
     pub traces: Vec<PathBuf>,
     /// Leave out the traces that ship with Tessera

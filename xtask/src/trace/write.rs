@@ -166,3 +166,52 @@ pub fn check_folder(file: &Path) -> Result<()> {
     ensure!(writable, "-o {}: no such folder", file.display());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::sound;
+
+    const fn object(id: u32) -> Action {
+        Action::Alloc {
+            id,
+            size: 8,
+            align_log2: 0,
+            zeroed: false,
+        }
+    }
+
+    #[test]
+    fn threads_are_numbered_as_they_come_and_more_than_there_are_numbers_share_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.trace.gz");
+        let mut writer = Writer::create(&file, "two\nlines").unwrap();
+        for id in 0..THREADS_MAX + 2 {
+            writer.event(1_000_000 - id, object(id)).unwrap();
+        }
+        assert_eq!(writer.finish().unwrap().threads(), THREADS_MAX);
+        let (events, _) = sound::read(&file);
+        let threads: Vec<u16> = events.iter().map(|event| event.thread).collect();
+        assert_eq!((threads[0], threads[1], threads[65_535]), (0, 1, 65_535));
+        assert_eq!(threads[65_536..], [0, 1]);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_refused_and_nothing_unfinished_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.trace");
+        let mut writer = Writer::create(&file, "x").unwrap();
+        writer.event(0, object(0)).unwrap();
+        let error = writer.event(0, object(0)).unwrap_err().to_string();
+        assert!(
+            error.contains("x.trace: ID 0 is allocated a second time"),
+            "{error}"
+        );
+        drop(writer);
+        assert!(!file.exists());
+        let empty = Writer::create(&file, "x").unwrap().finish().unwrap_err();
+        assert!(matches!(empty.kind, ErrorKind::Empty) && !file.exists());
+        check_folder(&file).unwrap();
+        assert!(check_folder(folder.path()).is_err(), "a folder is no file");
+    }
+}

@@ -1,6 +1,8 @@
 //! Lines as Linux prints them, old and new, from ftrace and from trace-cmd.
 
 use super::*;
+use crate::trace::sound;
+use proptest::prelude::*;
 
 fn imported(text: &str, threads: bool) -> (String, Summary) {
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +103,7 @@ fn a_file_without_such_events_is_refused() {
     std::fs::write(&file, "# tracer: nop\nhello: world: kmalloc\n").unwrap();
     let args = Args {
         linux_kmem: file.clone(),
-        output,
+        output: output.clone(),
         threads: false,
     };
     let error = command(&args).unwrap_err().to_string();
@@ -112,4 +114,41 @@ fn a_file_without_such_events_is_refused() {
     std::fs::write(&file, b"\xFF\n").unwrap();
     let error = command(&args).unwrap_err().to_string();
     assert!(error.contains("kmem.txt:1: not UTF-8"), "{error}");
+    assert!(!output.exists(), "half a trace");
+}
+
+/// A line of fields that may or may not fit their event.
+fn line() -> impl Strategy<Value = String> {
+    let event = prop::sample::select(EVENTS.map(|(name, _)| name).to_vec());
+    let fields = (0_u64..6, 0_u64..5000, 0_u32..13, any::<bool>());
+    (event, 0_u32..3, fields).prop_map(|(event, cpu, (place, size, order, whole))| {
+        let more = match whole {
+            true => format!("bytes_req={size} pfn={place:#x} order={order}"),
+            false => format!("pfn={place}"),
+        };
+        format!(
+            " a-1 [00{cpu}] ..... 1.0: {event}: call_site=f ptr=00000000000000{place}0 {more}\n"
+        )
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_linux_saw_becomes_a_sound_trace(lines in prop::collection::vec(line(), 1..200)) {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, output) = (folder.path().join("kmem.txt"), folder.path().join("x.trace"));
+        std::fs::write(&file, lines.concat()).unwrap();
+        let args = Args {
+            linux_kmem: file,
+            output: output.clone(),
+            threads: true,
+        };
+        match command(&args) {
+            Ok(_) => prop_assert!(sound::read(&output).1.events() > 0),
+            Err(error) => {
+                prop_assert!(error.to_string().contains("no event in it"), "{}", error);
+                prop_assert!(!output.exists());
+            }
+        }
+    }
 }
