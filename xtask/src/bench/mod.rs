@@ -37,6 +37,7 @@ pub mod saved;
 mod session;
 pub mod shard;
 pub mod tail;
+pub mod tiers;
 
 use crate::console;
 use crate::image::{self, Image, Target};
@@ -141,6 +142,12 @@ pub struct Args {
     /// Leave out the counts of allocations, to see what they cost
     #[arg(long, conflicts_with_all = ["host", "check"])]
     pub uncounted: bool,
+    /// Measure the rows in every checking tier instead, and tell what each costs more than the default one
+    #[arg(long, conflicts_with_all = [
+        "hardened", "uncounted", "host", "list", "check", "at_max", "hunt", "html", "explain", "events", "shard",
+        "baseline", "save_baseline", "peers",
+    ])]
+    pub tiers: bool,
     /// An allocator that is one instruction slower, for a test.
     #[arg(skip)]
     pub slowed: bool,
@@ -196,6 +203,9 @@ pub fn command(args: &Args) -> Result<u8> {
     }
     if let Some(row) = &args.hunting.hunt {
         return hunt::command(args, row);
+    }
+    if args.tiers {
+        return tiers::command(args);
     }
     if let Some(row) = &args.at_max {
         return at_max::command(args, row);
