@@ -14,7 +14,9 @@ const FRAME: u64 = 4096;
 /// Blocks in a line of a map.
 const COLUMNS: usize = 64;
 /// Units of a chart's height that a line of blocks takes.
-const LINE: u32 = 8;
+const LINE: u32 = 10;
+/// What the axis of scattered memory reaches at least, in per cent: less is next to nothing.
+const LEAST_SHARE: f64 = 10.0;
 /// Lines of a map between two addresses.
 const ADDRESS_EACH: usize = 4;
 /// Shades of a block: how much of it is held, in quarters.
@@ -53,6 +55,8 @@ fn timeline(timeline: &Timeline) -> Result<Markup> {
     };
     let scale = f64::from(bytes);
     let x = Axis::linear(events as f64, 1.04);
+    let scattered_most = points.iter().map(|point| point.3 as f64 / 10.0);
+    let scattered_most = scattered_most.fold(0.0, f64::max);
     let live = Plot {
         height: HEIGHT,
         x: x.clone(),
@@ -65,8 +69,8 @@ fn timeline(timeline: &Timeline) -> Result<Markup> {
         height: HEIGHT,
         x,
         x_name: "events of the trace".to_owned(),
-        y: Axis::shares(),
-        y_name: String::new(),
+        y: Axis::linear(scattered_most.max(LEAST_SHARE), 1.04),
+        y_name: "% of free memory".to_owned(),
         label: format!("{name}: share of free memory in blocks below 2 MiB over the trace"),
     };
     let line = |plot: &Plot, of: fn(&(u64, u64, u64, u64)) -> u64, scale: f64| {
@@ -130,7 +134,8 @@ pub(super) fn maps(report: &Report) -> Result<Option<Markup>> {
     let body = html! {
         p.note {
             "Physical memory from the lowest address, line by line. A block's colour is who has the most of "
-            "it, its strength how much of it is held; the line below it is its pageblock's migrate type."
+            "it, its strength how much of it is held; the line below it is its pageblock's migrate type. "
+            "What the harness takes away, so that a row has its own memory alone, counts as pages."
         }
         p.legend {
             @for holder in Holder::ALL {
@@ -184,7 +189,7 @@ fn map(map: &Map) -> Result<Markup> {
         (-(line as f64), format!("{} MiB", address >> 20))
     });
     let plot = Plot {
-        height: 14 + LINE * u32::try_from(lines)?,
+        height: 10 + LINE * u32::try_from(lines)?,
         x: Axis::places(Vec::new(), 0.0..COLUMNS as f64),
         x_name: String::new(),
         y: Axis::places(addresses.collect(), 0.5 - lines as f64..0.5),
@@ -196,12 +201,12 @@ fn map(map: &Map) -> Result<Markup> {
     };
     let svg = plot.draw(|canvas| {
         for (line, blocks) in blocks.chunks(COLUMNS).enumerate() {
-            let top = 0.45 - line as f64;
+            let top = 0.5 - line as f64;
             runs(
                 blocks,
                 |block| shade(block, *frames),
                 |from, to, (holder, strength)| {
-                    let corners = [(from, top), (to, top - 0.6)];
+                    let corners = [(from, top), (to, top - 0.7)];
                     canvas.shade(corners, holder_colour(holder), strength)
                 },
             )?;
@@ -209,17 +214,17 @@ fn map(map: &Map) -> Result<Markup> {
                 blocks,
                 |block| block.1,
                 |from, to, kind| {
-                    let corners = [(from, top - 0.65), (to, top - 0.85)];
+                    let corners = [(from, top - 0.7), (to, top - 0.9)];
                     canvas.area(corners, type_colour(usize::from(kind)))
                 },
             )?;
         }
         Ok(())
     })?;
-    let when = name.rsplit_once('/').map_or("", |(_, when)| when);
+    let (of, when) = name.rsplit_once('/').unwrap_or((name, ""));
     Ok(html! {
         figure {
-            figcaption { code { (name) } ": " b { (when) } ", blocks of " ((u64::from(*frames) * FRAME) >> 10) " KiB, " (line_bytes >> 20) " MiB a line" }
+            figcaption { code { (of) }  @if !when.is_empty() { ", " b { (when) } } ": blocks of " ((u64::from(*frames) * FRAME) >> 10) " KiB, " (line_bytes >> 20) " MiB a line" }
             (svg)
         }
     })

@@ -235,7 +235,7 @@ impl Plot {
         let inside = slim(&svg);
         let view = format!("0 0 {WIDTH} {}", self.height);
         Ok(html! {
-            svg.plot role="img" viewBox=(view) aria-label=(self.label) {
+            svg.plot role="img" viewBox=(view) {
                 title { (self.label) }
                 (PreEscaped(inside))
             }
@@ -249,6 +249,28 @@ fn text(colour: Colour) -> TextStyle<'static> {
         .into_text_style(&(0, 0))
 }
 
+/// Where the library puts labels, and the class that the style sheet puts there.
+const PLACES: [(&str, &str); 5] = [
+    (
+        " dy=\"0.76em\" text-anchor=\"middle\" class=\"f9\"",
+        " class=\"t\"",
+    ),
+    (
+        " dy=\"0.5ex\" text-anchor=\"end\" class=\"f9\"",
+        " class=\"e\"",
+    ),
+    (
+        " dy=\"0.5ex\" text-anchor=\"start\" class=\"f9\"",
+        " class=\"n\"",
+    ),
+    (
+        " dy=\"-0.5ex\" text-anchor=\"middle\" class=\"f9\"",
+        " class=\"b\"",
+    ),
+    // Letters on colours, which have a class already.
+    (" dy=\"0.5ex\" text-anchor=\"middle\"", ""),
+];
+
 /// What the library wrote, without its frame and what the style sheet says.
 fn slim(svg: &str) -> String {
     let inside = svg.split_once('>').map_or(svg, |(_, inside)| inside);
@@ -259,6 +281,7 @@ fn slim(svg: &str) -> String {
         .replace(" opacity=\"1\"", "")
         .replace(" stroke-width=\"1\"", "")
         .replace(" stroke=\"none\"", "")
+        .replace(" fill=\"none\"", "")
         .replace(" font-family=\"sans-serif\"", "")
         .replace(" \"/>", "\"/>");
     let size = format!(" font-size=\"{}\"", f64::from(FONT.1) / 1.24);
@@ -266,18 +289,16 @@ fn slim(svg: &str) -> String {
     for number in 0..Colour::COUNT {
         let mark = Colour(number).mark();
         let mark = format!("#{:02X}{:02X}{:02X}", mark.0, mark.1, mark.2);
-        text = text
-            .replace(
-                &format!("fill=\"none\" stroke=\"{mark}\""),
-                &format!("class=\"s{number}\""),
-            )
-            .replace(
-                &format!("stroke=\"{mark}\""),
-                &format!("class=\"s{number}\""),
-            )
-            .replace(&format!("fill=\"{mark}\""), &format!("class=\"f{number}\""));
+        for (of, class) in [("fill", 'f'), ("stroke", 's')] {
+            let class = format!("class=\"{class}{number}\"");
+            text = text.replace(&format!("{of}=\"{mark}\""), &class);
+        }
     }
-    text
+    for (from, to) in PLACES {
+        text = text.replace(from, to);
+    }
+    // Lines are the grid unless they have another colour.
+    text.replace("<line class=\"s8\"", "<line")
 }
 
 #[cfg(test)]
@@ -302,11 +323,14 @@ mod tests {
             canvas.word((1.5, 1.0), "<&>".into(), Colour::of(0))
         });
         let svg = drawn.unwrap().into_string();
-        for absent in ["#", "font-", "opacity", "http", "none", "stroke-width"] {
+        for absent in [
+            "#", "font-", "opacity", "http", "none", "stroke", "fill", "anchor", "dy=",
+        ] {
             assert!(!svg.contains(absent), "{absent}: {svg}");
         }
         for present in [
-            "aria-label=\"a &lt; b\"",
+            "role=\"img\"",
+            "<title>a &lt; b</title>",
             "&lt;&amp;&gt;",
             "class=\"s0\"",
             "class=\"f1\"",
