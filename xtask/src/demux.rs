@@ -26,6 +26,8 @@ pub struct Demux {
     pending: Vec<u8>,
     /// The number that the next frame must have; frames start at 0.
     next: u16,
+    /// Whether a sound frame has come.
+    has_begun: bool,
     /// Torn pieces since the last sound frame.
     torn: u32,
     lost: u32,
@@ -91,7 +93,10 @@ impl Demux {
             Ok(frame) => {
                 // A torn frame and the gap in the numbers that it leaves are one loss.
                 let gap = u32::from(frame.sequence.wrapping_sub(self.next));
-                self.lost += gap.max(std::mem::take(&mut self.torn));
+                let torn = std::mem::take(&mut self.torn);
+                // What came before the very first frame was none: a line that is switched on makes noise.
+                let is_first = !std::mem::replace(&mut self.has_begun, true);
+                self.lost += if is_first { gap } else { gap.max(torn) };
                 self.next = frame.sequence.wrapping_add(1);
                 out(Piece::Frame(frame.channel, frame.payload));
             }
@@ -188,6 +193,17 @@ mod tests {
         assert_eq!(take_apart([&first[..], torn, &third, &fourth]).1, 1);
         assert_eq!(take_apart([&first[..], torn]).1, 1);
         assert_eq!(take_apart([&first[..], &second, &third, &fourth]).1, 0);
+    }
+
+    #[test]
+    fn noise_before_the_first_frame_is_no_loss() {
+        let mut encoder = Encoder::new();
+        let mut frame = || send(&mut encoder, Channel::Text, b"payload");
+        let (first, second, third) = (frame(), frame(), frame());
+        let noise = b"\xFE\x80\x03";
+        assert_eq!(take_apart([&noise[..], &first, &second]).1, 0);
+        assert_eq!(take_apart([&noise[..], &third]).1, 2);
+        assert_eq!(take_apart([&first[..], noise, &second]).1, 1);
     }
 
     #[test]

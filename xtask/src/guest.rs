@@ -109,7 +109,7 @@ pub fn boot(boot: &Boot<'_>, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outc
         outcome: &mut outcome,
         on_event,
     };
-    if !listen(&read_pipes(&child)?, deadline, &mut listener)? {
+    if !listen(&read_pipes(&child)?, (deadline, GRACE), &mut listener)? {
         child.kill();
         outcome.timed_out = Some(seconds);
     }
@@ -120,6 +120,35 @@ pub fn boot(boot: &Boot<'_>, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outc
     if process::interrupted() {
         bail!("interrupted");
     }
+    Ok(outcome)
+}
+
+/// Hands on every event of a machine that somebody else booted, as it comes over `line`, until the machine
+/// says that it has ended, the line ends, or `seconds` have passed.
+///
+/// # Errors
+///
+/// If the user interrupts.
+pub fn hear(
+    boot: &Boot<'_>,
+    line: impl Read + Send + 'static,
+    seconds: Option<u64>,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || read_serial(line, &sender));
+    let mut outcome = Outcome::default();
+    let mut listener = Listener {
+        boot,
+        outcome: &mut outcome,
+        on_event,
+    };
+    let deadline = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    if !listen(&receiver, (deadline, QUIET), &mut listener)? {
+        outcome.timed_out = seconds;
+    }
+    // Nobody but the guest says how it ended.
+    outcome.status = outcome.code.map(|code| i32::from(code.to_le_bytes()[0]));
     Ok(outcome)
 }
 
@@ -191,10 +220,11 @@ fn read_serial(mut serial: impl Read, sender: &Sender<Arrival>) {
     }
 }
 
-/// Hands on what arrives until both pipes are closed; `false` if the deadline came first.
+/// Hands on what arrives until nobody sends any more, or for so long after the guest's own end; `false` if
+/// the deadline came first.
 fn listen(
     arrivals: &Receiver<Arrival>,
-    mut deadline: Option<Instant>,
+    (mut deadline, grace): (Option<Instant>, Duration),
     listener: &mut Listener<'_, '_>,
 ) -> Result<bool> {
     let mut demux = Demux::default();
@@ -213,7 +243,7 @@ fn listen(
             bail!("interrupted");
         }
         if listener.outcome.code.is_some() {
-            let leave = Instant::now() + GRACE;
+            let leave = Instant::now() + grace;
             deadline = Some(deadline.map_or(leave, |deadline| deadline.min(leave)));
         }
     };

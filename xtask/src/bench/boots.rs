@@ -33,7 +33,7 @@ const FILTER_BYTES: usize = 256;
 /// If a boot does not count, the first of them.
 pub(super) fn run(args: &Args, sessions: &[Session<'_>]) -> Result<Vec<Collector>> {
     let rows = sessions.iter().map(|session| session.rows).sum();
-    let progress = ProgressBar::new(rows).with_style(style());
+    let progress = Progress::new(rows);
     let found: Vec<OnceLock<Result<Collector>>> =
         sessions.iter().map(|_| OnceLock::new()).collect();
     let left = Mutex::new(sessions.iter().zip(&found));
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, sessions: &[Session<'_>]) -> Result<Vec<Collector
         }
     };
     thread::scope(|scope| (0..at_once(args)).for_each(|_| drop(scope.spawn(work))));
-    progress.finish_and_clear();
+    progress.finish();
     let found = found.into_iter().filter_map(OnceLock::into_inner);
     found.collect()
 }
@@ -102,7 +102,7 @@ pub(super) fn watch(
     more: &str,
     gdb: Option<&str>,
 ) -> Result<Collector> {
-    boot(args, session, (more, gdb), &ProgressBar::hidden())
+    boot(args, session, (more, gdb), &Progress(ProgressBar::hidden()))
 }
 
 /// Boots once and gathers the records; `more` is added to the command line, and `gdb` to how the user is
@@ -111,7 +111,7 @@ fn boot(
     args: &Args,
     session: &Session<'_>,
     (more, gdb): (&str, Option<&str>),
-    progress: &ProgressBar,
+    progress: &Progress,
 ) -> Result<Collector> {
     let machine = &session.machine;
     let folder = workspace::artifacts();
@@ -137,7 +137,7 @@ fn boot(
     let outcome = guest::boot(&boot, &mut |event| match event {
         Event::Bench(record) => {
             collector.take(&record);
-            show_progress(progress, session, &collector, &record);
+            progress.show(session, &collector, &record);
         }
         event if worth_showing(&event, machine) => progress.suspend(|| printer.event(&event)),
         _ => {}
@@ -176,7 +176,7 @@ fn boot(
 }
 
 /// What stands behind the image.
-fn files(events: Events, session: &Session<'_>) -> Vec<(String, Vec<u8>)> {
+pub(super) fn files(events: Events, session: &Session<'_>) -> Vec<(String, Vec<u8>)> {
     let mut filter = session.family.clone();
     if events != Events::None {
         filter = format!("{filter}\n{}", events.group().name());
@@ -203,24 +203,38 @@ pub(super) fn worth_showing(event: &Event<'_>, machine: &MachineArgs) -> bool {
     }
 }
 
-fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} rows, {eta} left, {msg}");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
-}
+/// How far a run is.
+#[derive(Debug)]
+pub(super) struct Progress(ProgressBar);
 
-fn show_progress(
-    progress: &ProgressBar,
-    session: &Session<'_>,
-    collector: &Collector,
-    record: &Record<'_>,
-) {
-    let planned = |name: &str| collector.plan.iter().any(|(row, _)| row == name);
-    match *record {
-        // The rows of other sessions were counted before the first boot.
-        Record::Row { .. } if session.rows == 0 => progress.inc_length(1),
-        Record::Begin { name } => progress.set_message(name.to_owned()),
-        Record::Done { .. } => progress.inc(1),
-        Record::Value { name, .. } if planned(name) => progress.inc(1),
-        _ => {}
+impl Progress {
+    /// A run of so many rows, as far as they are known.
+    pub(super) fn new(rows: u64) -> Self {
+        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} rows, {eta} left, {msg}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(ProgressBar::new(rows).with_style(style))
+    }
+
+    /// Takes the bar away while `work` writes to the terminal.
+    pub(super) fn suspend<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.0.suspend(work)
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+
+    /// Shows how far `record` brings it.
+    pub(super) fn show(&self, session: &Session<'_>, collector: &Collector, record: &Record<'_>) {
+        let planned = |name: &str| collector.plan.iter().any(|(row, _)| row == name);
+        match *record {
+            // The rows of other sessions were counted before the first boot.
+            Record::Row { .. } if session.rows == 0 => self.0.inc_length(1),
+            Record::Begin { name } => self.0.set_message(name.to_owned()),
+            Record::Done { .. } => self.0.inc(1),
+            Record::Value { name, .. } if planned(name) => self.0.inc(1),
+            _ => {}
+        }
     }
 }

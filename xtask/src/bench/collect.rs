@@ -34,6 +34,10 @@ pub struct Collector {
     pub plan: Vec<(String, String)>,
     /// What the image said of itself.
     pub header: Option<Header>,
+    /// Its usable memory in bytes.
+    pub memory_bytes: u64,
+    /// Its cores that run.
+    pub cpus: u32,
     /// The events that were asked for.
     pub events: Vec<Event>,
     /// Finished rows.
@@ -145,6 +149,8 @@ impl Collector {
             Record::Header {
                 midr,
                 entry_el,
+                memory_bytes,
+                cpus,
                 unit,
                 overhead,
                 empty,
@@ -152,6 +158,7 @@ impl Collector {
                 tier,
                 ..
             } => {
+                (self.memory_bytes, self.cpus) = (memory_bytes, cpus);
                 self.header = Some(Header {
                     midr,
                     entry_el,

@@ -111,17 +111,23 @@ const OF_CYCLES: &str = " Cycles are those of this core in this state: another r
 
 fn header(report: &Report) -> String {
     let at = &report.provenance;
+    // A board is not held to what QEMU is, and boots by itself.
+    let (qemu, checked) = match at.qemu.as_str() {
+        "" => (String::new(), ""),
+        version => (
+            format!("qemu     {version}: {}\n", at.qemu_command),
+            "; two equal runs were equal",
+        ),
+    };
     format!(
-        "commit   {}\nrustc    {} (core {})\nflags    {}\nqemu     {}: {}\n\
+        "commit   {}\nrustc    {} (core {})\nflags    {}\n{qemu}\
          machine  {}, {} (MIDR {}), {} core{}, {}, entered at EL{}\n\
          kernel   tier {}, seed {}\nmeter    {} {} of an empty measurement, subtracted; a lone return \
-         reads {}, 100 nops and a return {}; two equal runs were equal\n\n",
+         reads {}, 100 nops and a return {}{checked}\n\n",
         at.commit,
         at.rustc,
         at.core,
         at.flags,
-        at.qemu,
-        at.qemu_command,
         at.machine,
         at.cpu,
         at.midr,

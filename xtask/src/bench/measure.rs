@@ -1,7 +1,7 @@
 //! A run: what is booted for it, and the report that the boots make together.
 
 use super::boots;
-use super::collect::Header;
+use super::collect::{Collector, Header};
 use super::goals;
 use super::own::Own;
 use super::peers::{self, Peer};
@@ -33,7 +33,6 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
     if let Some(shard) = args.shard {
         sessions = shard.of(sessions)?;
     }
-    let wanted = |name: &str| glob::selects(&args.filter, name);
     let mut report = Report::default();
     let mut totals = Vec::new();
     let mut header = None::<Header>;
@@ -47,7 +46,6 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
             ensure!(first == found, "two boots differ: {first:?}, {found:?}");
         }
         header = Some(found.clone());
-        report.events.clone_from(&collector.events);
         if let Some(size) = session.size {
             totals.extend(name_by_size(&mut collector.rows, size));
         }
@@ -55,40 +53,14 @@ pub(super) fn measure(args: &Args, images: &Images, traces: &[Loaded]) -> Result
             name: session.label(),
             instructions: collector.spent,
         });
-        let rows = collector.rows.into_iter();
-        report.rows.extend(rows.filter(|row| wanted(&row.name)));
-        let values = collector.values.into_iter();
-        report
-            .values
-            .extend(values.filter(|value| wanted(&value.name)));
-        for excluded in collector.excluded {
-            // A whole allocator is left out by each of its families.
-            if !report.excluded.contains(&excluded) {
-                report.excluded.push(excluded);
-            }
-        }
-        report.timelines.extend(collector.timelines);
-        report.maps.extend(collector.maps);
+        gather(args, &mut report, collector);
     }
     let growth = growth(&totals).filter(|value| glob::selects(&args.filter, &value.name));
     report.values.extend(growth);
-    ensure!(
-        !(report.rows.is_empty() && report.values.is_empty() && report.excluded.is_empty()),
-        "no row is called `{}`; --list shows them",
-        args.filter
-    );
     let header = header.context("no image was booted")?;
-    let mut report = Report {
-        schema: SCHEMA,
-        unit: header.unit.name().to_owned(),
-        overhead: header.overhead,
-        empty: header.empty,
-        nops: header.nops,
-        provenance: provenance(args, header)?,
-        peers: beside(args)?,
-        shard: part,
-        ..report
-    };
+    let provenance = provenance(args, header.clone())?;
+    let mut report = finish(args, report, &header, provenance)?;
+    report.shard = part;
     report.goals = goals::of(&report, &args.filter)?;
     if !args.check {
         // What nobody asked to measure is not missed.
@@ -102,6 +74,54 @@ fn beside(args: &Args) -> Result<Vec<Peer>> {
     let own = args.allocator.as_deref().map(Own::find).transpose()?;
     let peers = peers::of(&peers::features(&args.peers)?)?;
     Ok(own.into_iter().map(Own::into_peer).chain(peers).collect())
+}
+
+/// Adds what `args` select of what one boot measured.
+pub(super) fn gather(args: &Args, report: &mut Report, collector: Collector) {
+    let wanted = |name: &str| glob::selects(&args.filter, name);
+    let rows = collector.rows.into_iter();
+    report.rows.extend(rows.filter(|row| wanted(&row.name)));
+    let values = collector.values.into_iter();
+    report
+        .values
+        .extend(values.filter(|value| wanted(&value.name)));
+    for excluded in collector.excluded {
+        // A whole allocator is left out by each of its families.
+        if !report.excluded.contains(&excluded) {
+            report.excluded.push(excluded);
+        }
+    }
+    report.events = collector.events;
+    report.timelines.extend(collector.timelines);
+    report.maps.extend(collector.maps);
+}
+
+/// The report of what was gathered, by images that say `header`.
+///
+/// # Errors
+///
+/// If nothing was measured.
+pub(super) fn finish(
+    args: &Args,
+    report: Report,
+    header: &Header,
+    provenance: Provenance,
+) -> Result<Report> {
+    ensure!(
+        !(report.rows.is_empty() && report.values.is_empty() && report.excluded.is_empty()),
+        "no row is called `{}`; --list shows them",
+        args.filter
+    );
+    Ok(Report {
+        schema: SCHEMA,
+        unit: header.unit.name().to_owned(),
+        overhead: header.overhead,
+        empty: header.empty,
+        nops: header.nops,
+        provenance,
+        peers: beside(args)?,
+        ..report
+    })
 }
 
 /// Boots again what measured the row that is the filter, so that it halts for a debugger before the

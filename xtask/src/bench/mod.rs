@@ -9,6 +9,7 @@
 pub mod at_max;
 pub mod baseline;
 pub mod bmf;
+pub mod board;
 mod boots;
 pub mod collect;
 pub mod compare;
@@ -46,6 +47,7 @@ use crate::trace::{self, Loaded};
 use crate::{setup, workspace};
 use anyhow::{Result, ensure};
 use baseline::{Baseline, BaselineArgs};
+use board::BoardArgs;
 use collect::CollectError;
 use events::Events;
 use format::Format;
@@ -161,6 +163,9 @@ pub struct Args {
     /// What to compare with.
     #[command(flatten)]
     pub baseline: BaselineArgs,
+    /// A board.
+    #[command(flatten)]
+    pub board: BoardArgs,
     /// The machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -217,7 +222,14 @@ pub fn command(args: &Args) -> Result<u8> {
         console::result(list(args, &images.main, &traces)?)?;
         return Ok(0);
     }
-    match measure::measure(args, &images, &traces) {
+    if let Some(folder) = &args.board.sdcard {
+        return board::write(args, &images, &traces, folder).map(|()| 0);
+    }
+    let measured = match &args.board.serial {
+        Some(line) => board::read(args, &images, &traces, line),
+        None => measure::measure(args, &images, &traces),
+    };
+    match measured {
         Ok(report) => {
             let compared = baseline.map(|baseline| baseline.compare(&report, &args.filter));
             let text = saved::drawn(args.format, &report, args.explain, compared.as_ref())?;

@@ -112,6 +112,18 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The boot that measures all that `args` select on a machine that boots once: the kernel's rows, or the
+    /// line-up, or traces, as the filter begins.
+    ///
+    /// # Errors
+    ///
+    /// If a trace fits no machine.
+    pub(super) fn of_filter(args: &Args, images: &'a Images, traces: &'a [Loaded]) -> Result<Self> {
+        let is_of_traces = args.filter.starts_with("trace/");
+        let traces = if is_of_traces { traces } else { &[] };
+        Self::new(images, &args.filter, &args.machine, traces)
+    }
+
     /// The boot that measures `family`, known by how its name begins.
     fn new(
         images: &'a Images,

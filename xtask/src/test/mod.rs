@@ -23,7 +23,7 @@ mod stress;
 
 use crate::bench::html::browser;
 use crate::bench::hunt::trial;
-use crate::bench::{at_max, exact, gate, own, replays};
+use crate::bench::{at_max, board, exact, gate, own, replays};
 use crate::setup::browser::NoBrowser;
 use crate::{check, setup};
 use anyhow::Result;
@@ -94,6 +94,10 @@ const BENCH_TESTS: &[(&str, Check)] = &[
     (
         "bench/hunts_for_ours_stay_below_their_bounds",
         trial::ours_stay_below_their_bounds,
+    ),
+    (
+        "bench/a_boards_line_is_a_run_and_a_damaged_one_is_none",
+        board::frames_are_checked,
     ),
     (
         "bench/the_slowest_operation_is_followed_instruction_by_instruction",
