@@ -1,5 +1,6 @@
 //! A report as text for people, as JSON and as CSV for programs; `markdown` has it for documents.
 
+use super::reference::Reference;
 use super::report::{Report, Row};
 use super::{bmf, events, goals, json, line_up, markdown, tail};
 use std::fmt::Write;
@@ -81,6 +82,7 @@ fn text(report: &Report, explain: bool) -> String {
     }
     text.push_str(&events::text(report));
     values(report, &mut text);
+    text.push_str(&beside_linux(report));
     let line_up = line_up::text(report);
     if !line_up.is_empty() {
         let names: Vec<String> = report.peers.iter().map(ToString::to_string).collect();
@@ -99,6 +101,20 @@ fn text(report: &Report, explain: bool) -> String {
         _ => OF_CYCLES,
     });
     text
+}
+
+/// Ours beside Linux's, if rows of the same workloads were measured.
+fn beside_linux(report: &Report) -> String {
+    let reference = Reference::linux().ok();
+    let shown = reference.and_then(|reference| {
+        let mut table = reference.beside(report);
+        for line in &mut table {
+            line[0] = line[0].replace('`', "");
+        }
+        let lines = line_up::aligned(&table);
+        (!table.is_empty()).then(|| format!("\n{lines}{}\n", reference.note()))
+    });
+    shown.unwrap_or_default()
 }
 
 const FOOTER: &str = "

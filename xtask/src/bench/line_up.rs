@@ -246,16 +246,18 @@ fn trace_of(name: &str) -> Option<&str> {
 
 /// The tables for a document.
 pub fn markdown(report: &Report) -> String {
+    let tables = tables(report);
+    let tables: Vec<String> = tables.iter().map(|table| of_markdown(table)).collect();
+    tables.join("\n")
+}
+
+/// A table for a document.
+pub(super) fn of_markdown(table: &[Vec<String>]) -> String {
     let mut text = String::new();
-    for (number, table) in tables(report).iter().enumerate() {
-        if number > 0 {
-            text.push('\n');
-        }
-        for (line, cells) in table.iter().enumerate() {
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
-            if line == 0 {
-                let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
-            }
+    for (line, cells) in table.iter().enumerate() {
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+        if line == 0 {
+            let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
         }
     }
     text
@@ -264,11 +266,12 @@ pub fn markdown(report: &Report) -> String {
 /// The tables as aligned text.
 pub fn text(report: &Report) -> String {
     let tables = tables(report);
-    let tables: Vec<String> = tables.iter().map(aligned).collect();
+    let tables: Vec<String> = tables.iter().map(|table| aligned(table)).collect();
     tables.join("\n")
 }
 
-fn aligned(table: &Table) -> String {
+/// A table as aligned text.
+pub(super) fn aligned(table: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = table.iter().map(|line| line[column].chars().count());
         cells.max().unwrap_or(0)

@@ -4,15 +4,10 @@
 //! what this prints, so that no figure there was copied by hand.
 
 use super::format::grouped;
-use super::reference::{Line, Reference};
-use super::report::{Report, Row};
+use super::reference::Reference;
+use super::report::Report;
 use super::{events, goals, line_up, tail};
 use std::fmt::Write;
-
-const HEADINGS: &str = "\
-| row, alloc / free | Tessera, mean | p99 | max | Linux fast | Linux lean |
-|---|---|---|---|---|---|
-";
 
 /// The tables, those without lines left out.
 ///
@@ -21,14 +16,11 @@ const HEADINGS: &str = "\
 /// If the reference is malformed, which a test rules out.
 pub(super) fn write(report: &Report, explain: bool) -> serde_json::Result<String> {
     let reference = Reference::linux()?;
-    let lines: String = reference
-        .rows
-        .iter()
-        .filter_map(|line| latencies(report, line))
-        .collect();
     let mut tables: Vec<String> = Vec::new();
-    if !lines.is_empty() {
-        tables.push(format!("{HEADINGS}{lines}"));
+    let beside = reference.beside(report);
+    if !beside.is_empty() {
+        let note = reference.note();
+        tables.push(format!("{}\n{note}\n", line_up::of_markdown(&beside)));
     }
     tables.extend(events::markdown(report));
     tables.extend(boot_sizes(report));
@@ -42,40 +34,6 @@ pub(super) fn write(report: &Report, explain: bool) -> serde_json::Result<String
         tables.push(tail::markdown(report));
     }
     Ok(tables.join("\n"))
-}
-
-/// A line of ours beside Linux's; `None` if it was not measured.
-fn latencies(report: &Report, line: &Line) -> Option<String> {
-    let Line { family, about, .. } = line;
-    let (fast, lean) = (line.fast.text(), line.lean.text());
-    let of = |operation: &str| {
-        let name = format!("{family}/{operation}");
-        report.rows.iter().find(|row| row.name == name)
-    };
-    let (alloc, free) = (of("alloc")?, of("free")?);
-    let both = |figure: fn(&Row) -> String| format!("{} / {}", figure(alloc), figure(free));
-    let (mean, p99, max) = (
-        both(mean),
-        both(|row| grouped(row.p99)),
-        both(|row| grouped(row.max)),
-    );
-    Some(format!(
-        "| `{family}`, {about} | {mean} | {p99} | {max} | {fast} | {lean} |\n"
-    ))
-}
-
-/// The mean to the tenth, and whole where it is whole.
-pub(super) fn mean(row: &Row) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a cost is positive, and far below 2^63"
-    )]
-    let tenths = (row.mean * 10.0).round() as u64;
-    match tenths % 10 {
-        0 => grouped(tenths / 10),
-        tenth => format!("{}.{tenth}", grouped(tenths / 10)),
-    }
 }
 
 /// What is no latency and belongs to no trace and to no peer.
@@ -137,7 +95,7 @@ fn goals(report: &Report) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{SCHEMA, Value};
+    use super::super::report::{Row, SCHEMA, Value};
     use super::*;
 
     fn report(names: &[&str]) -> Report {

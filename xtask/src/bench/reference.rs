@@ -1,11 +1,23 @@
 //! What Linux took for the same operations: figures that were measured once and are not rerun.
 //!
-//! They stand in `bench/reference/linux-6.12.json`, with the kernels that they are of.
+//! They stand in `bench/reference/linux-6.12.json`, with the kernels that they are of. A report that has
+//! rows of the same workloads shows both.
 
 use super::format::grouped;
+use super::report::{Report, Row};
 use serde::Deserialize;
 
 const LINUX: &str = include_str!("../../../bench/reference/linux-6.12.json");
+
+/// Headings of both side by side.
+const HEADINGS: [&str; 6] = [
+    "row, alloc / free",
+    "Tessera, mean",
+    "p99",
+    "max",
+    "Linux fast",
+    "Linux lean",
+];
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -75,6 +87,67 @@ impl Reference {
     /// If the file is malformed, which a test rules out.
     pub(super) fn linux() -> serde_json::Result<Self> {
         serde_json::from_str(LINUX)
+    }
+
+    /// A line for each family that both were measured with, headings first; empty if there is none.
+    pub(super) fn beside(&self, report: &Report) -> Vec<Vec<String>> {
+        let lines = self.rows.iter().filter_map(|line| line.beside(report));
+        let lines: Vec<Vec<String>> = lines.collect();
+        if lines.is_empty() {
+            return lines;
+        }
+        let headings = HEADINGS.map(str::to_owned).to_vec();
+        std::iter::once(headings).chain(lines).collect()
+    }
+
+    /// Which Linux it is, and what to know of its figures.
+    pub(super) fn note(&self) -> String {
+        let Self {
+            kernel,
+            fast,
+            lean,
+            includes,
+            ..
+        } = self;
+        format!(
+            "Linux is a reference and was not rerun: {kernel}. fast: {fast}. lean: {lean}. Its figures \
+             include {includes}."
+        )
+    }
+}
+
+impl Line {
+    /// A line of ours beside Linux's; `None` if it was not measured.
+    fn beside(&self, report: &Report) -> Option<Vec<String>> {
+        let Self { family, about, .. } = self;
+        let of = |operation: &str| {
+            let name = format!("{family}/{operation}");
+            report.rows.iter().find(|row| row.name == name)
+        };
+        let (alloc, free) = (of("alloc")?, of("free")?);
+        let both = |figure: fn(&Row) -> String| format!("{} / {}", figure(alloc), figure(free));
+        Some(vec![
+            format!("`{family}`, {about}"),
+            both(mean),
+            both(|row| grouped(row.p99)),
+            both(|row| grouped(row.max)),
+            self.fast.text(),
+            self.lean.text(),
+        ])
+    }
+}
+
+/// The mean to the tenth, and whole where it is whole.
+pub(super) fn mean(row: &Row) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cost is positive, and far below 2^63"
+    )]
+    let tenths = (row.mean * 10.0).round() as u64;
+    match tenths % 10 {
+        0 => grouped(tenths / 10),
+        tenth => format!("{}.{tenth}", grouped(tenths / 10)),
     }
 }
 

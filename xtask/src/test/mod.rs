@@ -123,6 +123,10 @@ const BENCH_TESTS: &[(&str, Check)] = &[
         "bench/an_allocator_of_the_readers_joins_by_its_folder",
         own::measures_the_example,
     ),
+    (
+        "bench/a_row_in_which_a_peer_faults_is_left_out_and_the_run_goes_on",
+        own::outlives_a_fault,
+    ),
 ];
 
 impl Args {

@@ -9,10 +9,10 @@ use super::distribution::{FAST, LEAN};
 use super::plot::{Colour, Plot, Shape};
 use super::tables;
 use crate::bench::format::grouped;
+use crate::bench::line_up;
 use crate::bench::peers::OURS;
-use crate::bench::reference::Reference;
+use crate::bench::reference::{self, Reference};
 use crate::bench::report::{Report, Row, Value};
-use crate::bench::{line_up, markdown};
 use anyhow::Result;
 use maud::{Markup, html};
 
@@ -313,7 +313,7 @@ pub(super) fn linux(report: &Report) -> Result<Option<Markup>> {
             tbody { @for (line, alloc, free) in &pairs {
                 tr {
                     th scope="row" { a href={ "#" (anchor(&line.family)) } { (line.family) } span.fact { " " (line.about.replace('`', "")) } }
-                    td { (markdown::mean(alloc)) " / " (markdown::mean(free)) }
+                    td { (reference::mean(alloc)) " / " (reference::mean(free)) }
                     td { (grouped(alloc.p99)) " / " (grouped(free.p99)) }
                     td { (grouped(alloc.max)) " / " (grouped(free.max)) }
                     td { (line.fast.text()) }
