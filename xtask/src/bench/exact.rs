@@ -6,7 +6,7 @@ use super::measure::measure;
 use super::report::{Counted, Report};
 use super::{Args, build, load_traces};
 use crate::machine::{Board, MachineArgs};
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Error, Result, ensure};
 
 /// Checks that two runs of the same rows give the same report, byte for byte.
 ///
@@ -14,19 +14,14 @@ use anyhow::{Context, Error, Result, ensure};
 ///
 /// If they differ, or one of them fails.
 pub fn repeats() -> Result<()> {
-    let folder = tempfile::tempdir().context("no folder for a trace")?;
-    let threads = folder.path().join("threads.trace");
-    std::fs::write(&threads, of_threads()).context("cannot write a trace")?;
     for (filter, cores) in [
         ("*/64/*", 1),
         ("trace/linux-boot-fs", 1),
         ("contended", 4),
-        ("trace/threads/smp", 4),
+        ("trace/git-pack/smp", 4),
     ] {
         let run = || {
-            let args = args(filter, cores);
-            let traces = vec![threads.clone()];
-            let report = measured(&Args { traces, ..args })?;
+            let report = measured(&args(filter, cores))?;
             Ok::<_, Error>(Format::Json.write(&report, false)?)
         };
         let (first, second) = (run()?, run()?);
@@ -112,19 +107,4 @@ pub(super) fn args(filter: &str, cores: u32) -> Args {
 /// Measures.
 pub(super) fn measured(args: &Args) -> Result<Report> {
     measure(args, &build(args)?, &load_traces(args)?)
-}
-
-/// A trace of five threads, each of which frees what others made.
-fn of_threads() -> String {
-    const OBJECTS: usize = 3000;
-    const LIFE: usize = 50;
-    let made = (0..OBJECTS).map(|id| {
-        let make = format!("t {}\na {id} {}\n", id % 5, 1 + id * 37 % 2000);
-        let gone = id.checked_sub(LIFE);
-        let free = gone.map(|gone| format!("t {}\nf {gone}\n", (id + 1) % 5));
-        make + &free.unwrap_or_default()
-    });
-    // Threads are named in order.
-    let names = (0..5).map(|thread| format!("t {thread}\n"));
-    names.chain(made).collect()
 }

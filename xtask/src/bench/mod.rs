@@ -59,7 +59,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 /// Traces that ship with the project.
-const SHIPPED: [&str; 3] = ["linux-boot-fs", "sqlite", "redis"];
+const SHIPPED: [&str; 4] = ["linux-boot-fs", "sqlite", "redis", "git-pack"];
 /// Seconds that a boot gets unless asked otherwise: far more than the default rows take.
 const TIMEOUT_SECONDS: u64 = 900;
 /// Rows of a pulse, and of one for each allocator of the line-up.

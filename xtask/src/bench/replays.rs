@@ -3,15 +3,17 @@
 use super::{Args, SHIPPED, load_traces};
 use crate::console::Printer;
 use crate::guest::{self, Boot};
-use crate::image::{self, Target};
+use crate::image::{self, Image, Target};
 use crate::machine::{MachineArgs, Size};
+use crate::trace::Loaded;
 use anyhow::{Result, ensure};
 
 /// Cores, as threads of the host's, and memory: four times what all traces need.
 const CORES: u32 = 4;
 const MEMORY: Size = Size(1 << 30);
 
-/// Replays all traces on each of four cores at once.
+/// Replays all traces on each of four cores at once, and the threads of those that have some on a core
+/// each.
 ///
 /// # Errors
 ///
@@ -22,6 +24,14 @@ pub fn on_all_cores() -> Result<()> {
         ..Args::default()
     })?;
     ensure!(traces.len() == SHIPPED.len(), "a trace is missing");
+    let image = image::build("bench", Target::Bin("bench"), &[])?;
+    replay(&image, "replay-together", &traces)?;
+    let threaded: Vec<Loaded> = traces.into_iter().filter(|one| one.threads > 1).collect();
+    ensure!(!threaded.is_empty(), "no trace of several threads");
+    replay(&image, "replay-threads", &threaded)
+}
+
+fn replay(image: &Image, command: &str, traces: &[Loaded]) -> Result<()> {
     let machine = MachineArgs {
         smp: Some(CORES),
         mem: Some(MEMORY),
@@ -30,12 +40,12 @@ pub fn on_all_cores() -> Result<()> {
         ..MachineArgs::default()
     };
     let boot = Boot {
-        image: &image::build("bench", Target::Bin("bench"), &[])?,
+        image,
         machine: &machine,
-        command_line: "cmd=replay-together".to_owned(),
+        command_line: format!("cmd={command}"),
         files: traces
-            .into_iter()
-            .map(|trace| (format!("trace:{}", trace.name), trace.bytes))
+            .iter()
+            .map(|trace| (format!("trace:{}", trace.name), trace.bytes.clone()))
             .collect(),
         icount: false,
         disk: None,

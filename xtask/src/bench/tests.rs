@@ -45,7 +45,14 @@ fn a_trace_is_loaded_once_and_namesakes_are_told_apart() {
     };
     assert_eq!(
         names(&args),
-        ["linux-boot-fs", "sqlite", "redis", "redis-2", "redis-3"]
+        [
+            "linux-boot-fs",
+            "sqlite",
+            "redis",
+            "git-pack",
+            "redis-2",
+            "redis-3"
+        ]
     );
     let args = Args {
         no_default_traces: true,

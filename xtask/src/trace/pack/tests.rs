@@ -178,13 +178,14 @@ fn plain_and_compressed_files_are_read_alike_and_a_cut_one_is_refused() {
 #[test]
 fn the_shipped_traces_are_sound() {
     let folder = crate::workspace::root().join("bench/traces");
-    for (name, events) in [
-        ("linux-boot-fs", 66_032),
-        ("sqlite", 238_774),
-        ("redis", 300_000),
+    for (name, events, threads) in [
+        ("linux-boot-fs", 66_032, 1),
+        ("sqlite", 238_774, 1),
+        ("redis", 300_000, 1),
+        ("git-pack", 62_010, 5),
     ] {
         let loaded = load(&folder.join(format!("{name}.trace.gz"))).unwrap();
-        assert_eq!(loaded.name, name);
+        assert_eq!((loaded.name.as_str(), loaded.threads), (name, threads));
         assert_eq!(Trace::parse(&loaded.bytes).unwrap().len(), events);
     }
 }
