@@ -1,11 +1,15 @@
 //! Child processes that never outlive us.
 //!
-//! Every child is registered while it runs. It is killed when its [`Child`] is dropped (which a
+//! Every child is registered while it runs. It is ended when its [`Child`] is dropped (which a
 //! panic or an early return does), and when Ctrl-C, SIGTERM or SIGHUP arrives; the command that
 //! waited for it then sees it die, returns an error, and so removes its temporary files on the way
 //! out. A second Ctrl-C leaves at once.
+//!
+//! A child is asked by SIGTERM first: it may be one of us that has children of its own. One that is
+//! still there after a moment is killed.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Exit status of a command that the user interrupted: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED_STATUS: u8 = 130;
+/// How long a child may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(2);
 /// How often a waiting loop looks at its child.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -38,11 +44,16 @@ pub fn end_children_on_signals() -> Result<()> {
             process::exit(i32::from(INTERRUPTED_STATUS));
         }
         for child in lock(&RUNNING).iter() {
-            // It may have ended by itself in the meantime, which is as good.
-            let _ = lock(child).kill();
+            ask_to_end(&lock(child));
         }
     })
     .context("cannot watch for Ctrl-C")
+}
+
+/// Asks `child` to end. It may have ended by itself in the meantime, which is as good.
+fn ask_to_end(child: &process::Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
 }
 
 /// Whether the user has asked to stop.
@@ -82,10 +93,9 @@ impl Child {
         lock(&self.0).stderr.take()
     }
 
-    /// Ends it now.
+    /// Ends it, within [`GRACE`].
     pub fn kill(&self) {
-        // The only error is that it has ended already.
-        let _ = lock(&self.0).kill();
+        end(&mut lock(&self.0));
     }
 
     /// Waits until it ends, or until `deadline`, whichever comes first; `None` for the latter.
@@ -121,14 +131,27 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let mut child = lock(&self.0);
-        if !matches!(child.try_wait(), Ok(Some(_))) {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        drop(child);
+        end(&mut lock(&self.0));
         lock(&RUNNING).retain(|other| !Arc::ptr_eq(other, &self.0));
     }
+}
+
+/// Ends `child`, and waits until it has.
+fn end(child: &mut process::Child) {
+    let has_ended = |child: &mut process::Child| matches!(child.try_wait(), Ok(Some(_)));
+    if has_ended(child) {
+        return;
+    }
+    ask_to_end(child);
+    let asked = Instant::now();
+    while asked.elapsed() < GRACE {
+        if has_ended(child) {
+            return;
+        }
+        std::thread::sleep(POLL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Runs `command` to its end and returns its standard output as text.
@@ -195,6 +218,20 @@ mod tests {
         assert!(alive(id).unwrap().status.success());
         drop(child);
         assert!(!alive(id).unwrap().status.success());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_child_may_end_its_own_children_first() {
+        let script = "sleep 600 & trap \"kill $!; wait; exit\" TERM; echo $!; wait";
+        let mut command = Command::new("sh");
+        let child = Child::spawn(command.args(["-c", script]).stdout(Stdio::piped())).unwrap();
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(child.stdout().unwrap());
+        std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+        drop(child);
+        let alive = Command::new("kill").args(["-0", line.trim()]).output();
+        assert!(!alive.unwrap().status.success());
     }
 
     #[test]
