@@ -5,12 +5,13 @@
 //! `bench/bounds.toml` documents, and an operation above it is a failure.
 
 pub mod bounds;
+pub mod found;
+mod rows;
 mod sequence;
 pub mod trial;
 
 use super::collect::{CollectError, Collector};
 use super::format::{Format, grouped};
-use super::report::Provenance;
 use super::{FAILED, boots, measure, peers};
 use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
@@ -18,10 +19,9 @@ use crate::image::{self, Target};
 use crate::machine::MachineArgs;
 use crate::{process, setup, trace, workspace};
 use anyhow::{Context, Result, bail, ensure};
-use bounds::Bound;
+pub use found::Found;
 use indicatif::{ProgressBar, ProgressStyle};
 use sequence::{Kind, Sequence};
-use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,8 @@ const FOLDER: &str = "target/hunt";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct HuntArgs {
     /// Look for the costliest single operation of a row instead, by a seeded search: `kmalloc/alloc`,
-    /// `kmalloc/free`, `pages/alloc`, `pages/free`, and the same of `peer/NAME` and `peer/NAME/pages`. Writes the
+    /// `kmalloc/free`, `pages/alloc`, `pages/free`, and the same of `peer/NAME` and `peer/NAME/pages`;
+    /// of several rows, one after the other, with a pattern as --filter takes it: `peer/*/free`. Writes the
     /// shortest way to it as a trace, to --output or under target/hunt, and goes on from the one that is
     /// given with --trace; exit status 1 if a bound in bench/bounds.toml does not hold
     #[arg(long, value_name = "ROW", conflicts_with_all = [
@@ -56,110 +57,78 @@ pub struct HuntArgs {
     pub evaluations: Option<u32>,
 }
 
-/// What a hunt found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Found {
-    /// Version of this layout.
-    pub schema: u32,
-    /// What the counter counts.
-    pub unit: &'static str,
-    /// Where it took place.
-    #[serde(flatten)]
-    pub provenance: Provenance,
-    /// The row.
-    pub row: String,
-    /// What the costliest operation cost when the trace was run once more.
-    pub cost: u64,
-    /// The path that it took.
-    pub path: String,
-    /// What it must not exceed, where that is documented.
-    pub bound: Option<Bound>,
-    /// Sequences that were tried.
-    pub evaluations: u32,
-    /// Operations of the trace, of which the last is the costliest.
-    pub events: usize,
-    /// Whether the hunt ended by itself.
-    pub whole: bool,
-    /// Where the trace is.
-    pub trace: PathBuf,
-}
-
-impl Found {
-    /// Whether a documented bound does not hold.
-    pub fn is_above_bound(&self) -> bool {
-        let bound = self.bound.as_ref();
-        bound.is_some_and(|bound| self.cost > bound.instructions)
-    }
-
-    fn write(&self, format: Format) -> Result<String> {
-        match format {
-            Format::Json => Ok(serde_json::to_string_pretty(self)? + "\n"),
-            Format::Text => Ok(self.text()),
-            _ => bail!("--hunt writes --format text or json"),
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!(
-            "{}: {} {} in one operation ({})\n",
-            self.row,
-            grouped(self.cost),
-            self.unit,
-            self.path
-        );
-        let _ = match &self.bound {
-            Some(bound) if self.is_above_bound() => {
-                writeln!(text, "above its bound of {bound}")
-            }
-            Some(bound) => writeln!(text, "bound {bound}"),
-            None => writeln!(text, "no bound is documented"),
-        };
-        let _ = writeln!(
-            text,
-            "seed {}, {} sequences tried{}",
-            self.provenance.seed,
-            grouped(self.evaluations.into()),
-            if self.whole { "" } else { ", interrupted" }
-        );
-        let _ = writeln!(
-            text,
-            "{}: {} operations, of which the last is the one",
-            self.trace.display(),
-            grouped(self.events as u64)
-        );
-        text
-    }
-}
-
-/// Hunts and writes what was found; returns the exit status.
+/// Hunts the rows that `pattern` selects, one after the other, and writes what was found; returns the exit
+/// status.
 ///
 /// # Errors
 ///
-/// If the row cannot be hunted, the image does not build, or the boot does not count.
-pub fn command(args: &super::Args, row: &str) -> Result<u8> {
+/// If no row is selected, the image does not build, or a boot does not count.
+pub fn command(args: &super::Args, pattern: &str) -> Result<u8> {
     ensure!(
         matches!(args.format, Format::Text | Format::Json),
         "--hunt writes --format text or json"
     );
-    Kind::of(row)?;
     setup::ensure(args.machine.yes)?;
-    match hunt(args, row) {
-        Ok(found) => {
-            console::result(found.write(args.format)?)?;
-            if !found.whole {
-                bail!("interrupted");
-            }
-            if found.is_above_bound() {
-                console::say(format_args!("error: {row} is above its bound"));
-            }
-            Ok(u8::from(found.is_above_bound()) * FAILED)
-        }
-        Err(error) if error.is::<CollectError>() => {
-            console::say(format_args!("error: {error}"));
-            Ok(FAILED)
-        }
-        Err(error) => Err(error),
+    if Kind::of(pattern).is_ok() {
+        return match hunt(args, pattern) {
+            Ok(found) => conclude(&found.write(args.format)?, &[found]),
+            Err(error) => failed(error),
+        };
     }
+    let (rows, peers) = rows::selected(args, pattern)?;
+    ensure!(
+        args.output.is_none() && args.traces.is_empty(),
+        "--output and --trace are for the hunt of one row, {pattern} is {}",
+        rows.len()
+    );
+    let args = super::Args {
+        peers,
+        ..args.clone()
+    };
+    let (mut all, mut status) = (Vec::new(), 0);
+    for row in rows {
+        match hunt(&args, &row) {
+            Ok(found) => all.push(found),
+            // What was found before is told.
+            Err(_) if process::interrupted() && !all.is_empty() => {}
+            Err(error) if process::interrupted() => return Err(error),
+            // One allocator that ends the machine is no reason to leave the others alone.
+            Err(error) => {
+                console::say(format_args!("error: {row}: {error:#}"));
+                status = FAILED;
+            }
+        }
+        if process::interrupted() {
+            break;
+        }
+    }
+    let above = conclude(&found::write_all(&all, args.format)?, &all)?;
+    Ok(status.max(above))
+}
+
+/// Writes the text about what was `found`, and says which bounds do not hold.
+fn conclude(text: &str, found: &[Found]) -> Result<u8> {
+    console::result(text)?;
+    if process::interrupted() {
+        bail!("interrupted");
+    }
+    let above: Vec<&Found> = found
+        .iter()
+        .filter(|found| found.is_above_bound())
+        .collect();
+    for found in &above {
+        console::say(format_args!("error: {} is above its bound", found.row));
+    }
+    Ok(if above.is_empty() { 0 } else { FAILED })
+}
+
+/// The status for what an image refused, which is told.
+fn failed(error: anyhow::Error) -> Result<u8> {
+    if !error.is::<CollectError>() {
+        return Err(error);
+    }
+    console::say(format_args!("error: {error}"));
+    Ok(FAILED)
 }
 
 /// Hunts `row`, and writes the trace of what was found.

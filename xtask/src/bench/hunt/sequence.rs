@@ -21,7 +21,8 @@ impl Kind {
     ///
     /// If there is no such row to be hunted.
     pub(super) fn of(row: &str) -> Result<Self> {
-        let words: Vec<&str> = row.split('/').collect();
+        let is_pattern = row.contains(['*', '?', ',']);
+        let words: Vec<&str> = row.split('/').filter(|_| !is_pattern).collect();
         match words[..] {
             ["kmalloc", "alloc" | "free"] => Ok(Self::Objects),
             ["pages", "alloc" | "free"] => Ok(Self::Pages),

@@ -1,5 +1,7 @@
 //! What a hunt writes.
 
+use super::super::report::Provenance;
+use super::bounds::Bound;
 use super::*;
 use wire::hunt::Step;
 
@@ -54,6 +56,7 @@ fn rows_that_cannot_be_hunted_are_refused_with_those_that_can() {
         "kmalloc/64/alloc",
         "vmalloc/alloc",
         "peer//free",
+        "peer/*/free",
         "",
     ] {
         let error = Kind::of(row).unwrap_err().to_string();
@@ -88,7 +91,18 @@ fn what_is_above_its_bound_is_said_to_be() {
             .unwrap()
             .contains("\"cost\": 9")
     );
-    assert!(found(9).write(Format::Csv).is_err());
+    let both = found::write_all(&[found(9), found(1234)], Format::Text).unwrap();
+    let lines: Vec<&str> = both.lines().collect();
+    assert_eq!(
+        lines[0],
+        "row         instructions  bound  tried  operations  path"
+    );
+    assert_eq!(
+        lines[2],
+        "pages/free         1,234  1,000      7           3  pages drain"
+    );
+    let both = found::write_all(&[found(9), found(1)], Format::Json).unwrap();
+    assert!(both.starts_with('[') && both.contains("\"cost\": 1"));
 }
 
 #[test]
