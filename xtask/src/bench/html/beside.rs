@@ -125,6 +125,13 @@ fn lines(rows: &[(&str, &Row)]) -> Vec<Line> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
+/// What the line-up shows of one workload.
+struct Family<'r> {
+    name: &'r str,
+    about: &'r str,
+    charts: Vec<Markup>,
+}
+
 /// What has been measured of the allocators besides latencies: a name, a unit, and theirs.
 type Measure<'r> = (&'r str, &'r str, Vec<(&'r str, u64)>);
 
@@ -162,21 +169,26 @@ pub(super) fn line_up(report: &Report) -> Result<Option<Markup>> {
     if workloads.is_empty() {
         return Ok(None);
     }
-    let mut families = Vec::new();
-    let family = |workload: &str| {
-        workload
+    let mut families: Vec<Family<'_>> = Vec::new();
+    for (workload, rows) in &workloads {
+        let name = workload
             .rsplit_once('/')
-            .map(|(family, _)| family.to_owned())
-    };
-    for group in workloads.chunk_by(|a, b| family(a.0) == family(b.0)) {
-        let charts = group
-            .iter()
-            .map(|(workload, rows)| latency(workload, rows, &report.unit));
-        let charts = charts.collect::<Result<Vec<_>>>()?;
-        let name = family(group[0].0).unwrap_or_default();
-        let about = &group[0].1[0].1.about;
-        families.push((name, about, charts));
+            .map_or(*workload, |(family, _)| family);
+        let chart = latency(workload, rows, &report.unit)?;
+        match families.iter_mut().find(|family| family.name == name) {
+            Some(family) => family.charts.push(chart),
+            None => families.push(Family {
+                name,
+                about: &rows[0].1.about,
+                charts: vec![chart],
+            }),
+        }
     }
+    let failed = report
+        .excluded
+        .iter()
+        .filter(|left| left.name.starts_with(FRONT));
+    let failed: Vec<_> = failed.collect();
     let measures = measures(report);
     let measures = measures.iter().filter(|(_, _, of)| of.len() > 1);
     let measures = measures.map(measure).collect::<Result<Vec<_>>>()?;
@@ -188,7 +200,7 @@ pub(super) fn line_up(report: &Report) -> Result<Option<Markup>> {
             span.mark.(THEIR_COLOUR.class()) { (Shape::Triangle.sign()) } "largest sample. "
             span.mark.(OUR_COLOUR.class()) { (Shape::Disc.sign()) } (OURS) " is ours."
         }
-        @for (index, (name, about, charts)) in families.iter().enumerate() {
+        @for (index, Family { name, about, charts }) in families.iter().enumerate() {
             details.family open[index < OPEN] data-row={ (FRONT) (name) } {
                 summary { code { (name) } }
                 div id={ "beside-" (anchor(name)) } {
@@ -196,6 +208,10 @@ pub(super) fn line_up(report: &Report) -> Result<Option<Markup>> {
                     div.charts.pairs { @for chart in charts { (chart) } }
                 }
             }
+        }
+        @if !failed.is_empty() {
+            h3 { "Failed, or left out" }
+            dl.facts.long { @for left in &failed { div { dt { code { (left.name) } } dd { (left.why) } } } }
         }
         @for table in line_up::tables(report) { (tables::plain(&table)) }
         @if !measures.is_empty() { div.charts.pairs { @for measure in &measures { (measure) } } }

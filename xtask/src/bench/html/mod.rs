@@ -18,7 +18,7 @@ mod verdict;
 
 use super::format;
 use super::reference::Reference;
-use super::report::Report;
+use super::report::{Report, Row};
 use anyhow::Result;
 pub use verdict::Compared;
 
@@ -110,17 +110,21 @@ fn distributions(report: &Report) -> Result<Option<Markup>> {
         return Ok(None);
     }
     let linux = Reference::linux()?;
-    let mut families = Vec::new();
-    for rows in report
-        .rows
-        .chunk_by(|a, b| family_of(&a.name) == family_of(&b.name))
-    {
-        let rows: Vec<_> = rows.iter().collect();
-        let name = family_of(&rows[0].name);
-        let line = linux.rows.iter().find(|line| line.family == name);
-        let body = distribution::family(name, &rows, line, &report.unit)?;
-        families.push((format::group_of(name), body));
+    let mut families: Vec<(&str, Vec<&Row>)> = Vec::new();
+    for row in &report.rows {
+        let name = family_of(&row.name);
+        match families.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, rows)) => rows.push(row),
+            None => families.push((name, vec![row])),
+        }
     }
+    let draw = |(name, rows): &(&str, Vec<&Row>)| {
+        let line = linux.rows.iter().find(|line| line.family == *name);
+        distribution::family(name, rows, line, &report.unit)
+    };
+    let drawn = families.iter().map(draw).collect::<Result<Vec<_>>>()?;
+    let groups = families.iter().map(|(name, _)| format::group_of(name));
+    let families: Vec<(&str, Markup)> = groups.zip(drawn).collect();
     Ok(Some(html! {
         p.note {
             "Each family of rows unfolds into its histograms, its percentiles (each nine as wide as the "
@@ -156,7 +160,7 @@ fn operation(row: &str) -> &str {
 
 /// The address of a family within the page.
 fn anchor(family: &str) -> String {
-    format!("row-{}", family.replace('/', "-"))
+    format!("row-{family}")
 }
 
 /// A share with as many digits as it needs to be told from none and from all.

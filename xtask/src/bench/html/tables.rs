@@ -25,6 +25,13 @@ pub(super) fn header(report: &Report) -> Markup {
         report.empty, report.nops, report.overhead, report.unit
     );
     let peers: Vec<String> = report.peers.iter().map(ToString::to_string).collect();
+    let part = report.shard.as_ref();
+    let part = part.map(|part| {
+        format!(
+            "{} of {}: the other rows are elsewhere",
+            part.number, part.of
+        )
+    });
     let facts = [
         ("commit", at.commit.clone()),
         ("machine", machine),
@@ -33,6 +40,7 @@ pub(super) fn header(report: &Report) -> Markup {
         ("QEMU", at.qemu.clone()),
         ("self-check", check),
         ("beside", peers.join(", ")),
+        ("part", part.unwrap_or_default()),
     ];
     let exactly = [
         ("flags", at.flags.clone()),

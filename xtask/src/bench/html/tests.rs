@@ -3,7 +3,9 @@
 use super::*;
 use crate::bench::compare::Comparison;
 use crate::bench::limits::Limits;
-use crate::bench::report::{Excluded, Path, Provenance, Row, SCHEMA, Slowest, Totals, Value};
+use crate::bench::report::{
+    Excluded, Map, Path, Provenance, Row, SCHEMA, Slowest, Timeline, Totals, Value,
+};
 use scraper::{Html, Selector};
 
 /// A row of one path with these buckets.
@@ -71,15 +73,45 @@ fn report() -> Report {
             ),
             row("mixed/toggle/free", &[(17, 49_000), (477, 1000)]),
             row("peer/talc/mixed/toggle/alloc", &[(33, 100), (127_879, 3)]),
+            row("peer/talc+irq/mixed/toggle/free", &[(43, 7)]),
+            // Of a family that others stand between.
+            row("kmalloc/64/realloc", &[(33, 2), (44, 1)]),
+            row("peer/talc/mixed/toggle/free", &[(43, 7)]),
+            // Not the one of `mixed/toggle`.
+            row("mixed-toggle/alloc", &[(33, 2)]),
         ],
         values: vec![
             value("trace/x/peak-held", 4096),
             value("held/1/asked", 1_234_567),
         ],
-        excluded: vec![Excluded {
-            name: "pages/mix".into(),
-            why: "too small & <sad>".into(),
+        excluded: vec![
+            Excluded {
+                name: "pages/mix".into(),
+                why: "too small & <sad>".into(),
+            },
+            Excluded {
+                name: "peer/buddy-alloc".into(),
+                why: "hands out what is taken".into(),
+            },
+        ],
+        timelines: vec![Timeline {
+            name: "trace/x".into(),
+            points: vec![(1, 4096, 8192, 0), (2, 9_000_000, 12_000_000, 15)],
         }],
+        maps: ["pages/mix/before", "pages/mix/after"]
+            .map(|name| Map {
+                name: name.into(),
+                first: 262_144,
+                frames: 64,
+                blocks: vec![
+                    (0, 0, 0),
+                    (1, 1, 64),
+                    (2, 1, 10),
+                    (3, 200, 0),
+                    (200, 1, 255),
+                ],
+            })
+            .into(),
         ..Report::default()
     }
 }
@@ -110,7 +142,9 @@ fn every_row_and_figure_of_a_report_is_on_its_page() {
         values,
         ["trace/x/peak-held4,096bytes", "held/1/asked1,234,567bytes"]
     );
-    assert_eq!(texts(&page, "#left-out dd"), ["too small & <sad>"]);
+    let left_out = ["too small & <sad>", "hands out what is taken"];
+    assert_eq!(texts(&page, "#left-out dd"), left_out);
+    assert_eq!(texts(&page, "#line-up dl dd"), left_out[1..]);
 }
 
 #[test]
@@ -204,4 +238,13 @@ fn the_same_report_gives_the_same_page() {
 fn shares_are_told_from_none_and_from_all() {
     let shares = [0.0001, 0.004, 0.123, 0.9999, 1.0].map(percent);
     assert_eq!(shares, ["< 0.1 %", "0.4 %", "12 %", "> 99.9 %", "100 %"]);
+}
+
+#[test]
+fn a_report_of_nothing_is_a_page_without_sections() {
+    let text = page(&Report::default(), &[]).unwrap();
+    let parsed = Html::parse_document(&text);
+    assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
+    assert_eq!(texts(&parsed, "main h2"), [""; 0]);
+    assert_eq!(texts(&parsed, "h1").len(), 1);
 }
