@@ -7,9 +7,9 @@
 use super::compare::{Comparison, Verdict};
 use super::limits::Limits;
 use super::report::{BootCost, Path as Taken, Report, Row};
-use super::{json, saved};
-use crate::{console, image, workspace};
-use anyhow::{Result, bail, ensure};
+use super::{diff, json, saved};
+use crate::{console, workspace};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
 /// The name of the committed one.
@@ -27,6 +27,24 @@ pub struct BaselineArgs {
     /// Keep the figures as a baseline of this name; `committed` writes bench/baseline.json
     #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "list", "at_max"])]
     pub save_baseline: Option<String>,
+    /// Build another revision beside this one, let it measure the same, and compare with that
+    #[arg(long, value_name = "REV", conflicts_with_all = ["host", "list", "at_max", "baseline"])]
+    pub diff: Option<String>,
+}
+
+impl BaselineArgs {
+    /// What to compare with, if anything.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or the other revision cannot be measured.
+    pub fn find(&self) -> Result<Option<Baseline>> {
+        match (&self.baseline, &self.diff) {
+            (Some(name), _) => Baseline::read(name).map(Some),
+            (None, Some(rev)) => diff::measure(rev).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// A baseline that was read.
@@ -70,6 +88,12 @@ impl Baseline {
             report: saved::read(path)?,
             limits: Limits::read(&limits())?,
         })
+    }
+
+    /// The same under another name.
+    pub fn called(self, name: &str) -> Self {
+        let name = name.to_owned();
+        Self { name, ..self }
     }
 
     /// How `report` compares with it, as far as `filter` selects.
@@ -117,7 +141,11 @@ pub fn save(name: &str, report: &Report) -> Result<()> {
     } else {
         report.clone()
     };
-    image::replace(&path, json::write(&report)?.as_bytes())?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot write to {}", folder.display()))?;
+    }
+    saved::write(Some(&path), &json::write(&report)?)?;
     console::say(format_args!("saved {}", shown(&path)));
     Ok(())
 }

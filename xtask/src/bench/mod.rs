@@ -13,6 +13,7 @@ pub mod board;
 mod boots;
 pub mod collect;
 pub mod compare;
+pub mod diff;
 pub mod events;
 pub mod exact;
 pub mod format;
@@ -46,7 +47,7 @@ use crate::machine::MachineArgs;
 use crate::trace::{self, Loaded};
 use crate::{setup, workspace};
 use anyhow::{Result, ensure};
-use baseline::{Baseline, BaselineArgs};
+use baseline::BaselineArgs;
 use board::BoardArgs;
 use collect::CollectError;
 use events::Events;
@@ -158,7 +159,7 @@ pub struct Args {
     pub jobs: Option<NonZero<usize>>,
     /// Measure one of N parts of the rows, which cost about the same; `cargo xtask report --merge` makes
     /// them a whole. Needs --format json
-    #[arg(long, value_name = "K/N", conflicts_with_all = ["host", "list", "at_max", "check", "html", "baseline", "save_baseline"])]
+    #[arg(long, value_name = "K/N", conflicts_with_all = ["host", "list", "at_max", "check", "html", "baseline", "save_baseline", "diff"])]
     pub shard: Option<Shard>,
     /// What to compare with.
     #[command(flatten)]
@@ -193,8 +194,7 @@ pub fn command(args: &Args) -> Result<u8> {
         let writable = folder.is_none_or(Path::is_dir) && !file.is_dir();
         ensure!(writable, "--{option} {}: no such folder", file.display());
     }
-    let baseline = args.baseline.baseline.as_deref();
-    let baseline = baseline.map(Baseline::read).transpose()?;
+    let baseline = args.baseline.find()?;
     if let Some(name) = &args.baseline.save_baseline {
         baseline::check_name(name, is_whole(args))?;
     }

@@ -69,6 +69,17 @@ fn one_instruction_more_is_a_regression_and_its_path_is_named() {
 }
 
 #[test]
+fn figures_that_changed_alike_share_a_line() {
+    let row = |cost| Row {
+        p90: cost,
+        p99: cost,
+        ..row("a", cost, 30, Vec::new())
+    };
+    let text = compared(&report(vec![row(20)]), &report(vec![row(21)])).text();
+    assert!(text.contains("a    p50 p90 p99      20     21"), "{text}");
+}
+
+#[test]
 fn a_path_that_more_samples_take_has_grown() {
     let paths = |refills| {
         vec![

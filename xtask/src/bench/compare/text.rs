@@ -1,6 +1,6 @@
 //! A comparison in words: for a terminal, and for a comment on a change.
 
-use super::{Changed, Comparison, Grown, Kind, Verdict};
+use super::{Change, Changed, Comparison, Grown, Kind, Verdict};
 use crate::bench::format::grouped;
 use std::fmt::{self, Write};
 
@@ -143,16 +143,25 @@ impl Comparison {
     }
 }
 
-/// The lines of one row, the path that grew in the first.
+/// The lines of one row, the path that grew in the first. Figures that changed alike share one.
 fn lines(changed: &Changed) -> impl Iterator<Item = [String; HEADINGS.len()]> + '_ {
-    let mut figures: Vec<_> = changed.figures.iter().collect();
-    figures.sort_by_key(|change| change.kind);
+    let mut figures: Vec<(String, &Change)> = Vec::new();
+    for change in &changed.figures {
+        let is_alike = |other: &Change| {
+            (other.kind, other.before, other.after) == (change.kind, change.before, change.after)
+        };
+        match figures.iter_mut().find(|(_, other)| is_alike(other)) {
+            Some((names, _)) => *names = format!("{names} {}", change.figure),
+            None => figures.push((change.figure.to_owned(), change)),
+        }
+    }
+    figures.sort_by_key(|(_, change)| change.kind);
     let grown = changed.grown.as_ref().map(Grown::to_string);
     let mut grown = grown.unwrap_or_default();
-    figures.into_iter().map(move |change| {
+    figures.into_iter().map(move |(names, change)| {
         [
             changed.name.clone(),
-            change.figure.to_owned(),
+            names,
             number(change.before),
             number(change.after),
             difference(change.before, change.after),
