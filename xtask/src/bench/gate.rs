@@ -74,3 +74,26 @@ pub fn one_instruction_more_is_found() -> Result<()> {
     );
     Ok(())
 }
+
+/// Checks that no figure is worse than in the committed baseline, by more than its limits. Where it was
+/// measured with another compiler or QEMU, that is said, and nothing is checked.
+///
+/// # Errors
+///
+/// If one is, or a run fails.
+pub fn nothing_is_worse() -> Result<()> {
+    let baseline = Baseline::read(baseline::COMMITTED)?;
+    let all = Args {
+        no_default_traces: false,
+        ..args("*", 1)
+    };
+    let comparison = baseline.compare(&measured(&all)?, "*");
+    let status = baseline::conclude(&comparison);
+    ensure!(
+        status == 0,
+        "{}\n{}",
+        comparison.headline(),
+        comparison.text()
+    );
+    Ok(())
+}

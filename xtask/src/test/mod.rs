@@ -108,6 +108,10 @@ const BENCH_TESTS: &[(&str, Check)] = &[
         gate::parts_are_the_whole,
     ),
     (
+        "bench/no_figure_is_worse_than_in_the_committed_baseline",
+        gate::nothing_is_worse,
+    ),
+    (
         "bench/one_instruction_more_is_a_regression_with_a_name",
         gate::one_instruction_more_is_found,
     ),
