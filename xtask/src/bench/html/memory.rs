@@ -13,8 +13,10 @@ use wire::bench::{Holder, MIGRATE_TYPES};
 const FRAME: u64 = 4096;
 /// Blocks in a line of a map.
 const COLUMNS: usize = 64;
-/// Units of a chart's height that a line of blocks takes.
-const LINE: u32 = 10;
+/// Units of a chart's height that a line of blocks takes: 8 for them, 2 for their types, 1 for nothing.
+const LINE: u32 = 11;
+/// Where the blocks end, and where their types do, below the line's beginning.
+const ENDS: [f64; 2] = [8.0 / LINE as f64, 10.0 / LINE as f64];
 /// What the axis of scattered memory reaches at least, in per cent: less is next to nothing.
 const LEAST_SHARE: f64 = 10.0;
 /// Lines of a map between two addresses.
@@ -206,7 +208,7 @@ fn map(map: &Map) -> Result<Markup> {
                 blocks,
                 |block| shade(block, *frames),
                 |from, to, (holder, strength)| {
-                    let corners = [(from, top), (to, top - 0.7)];
+                    let corners = [(from, top), (to, top - ENDS[0])];
                     canvas.shade(corners, holder_colour(holder), strength)
                 },
             )?;
@@ -214,7 +216,7 @@ fn map(map: &Map) -> Result<Markup> {
                 blocks,
                 |block| block.1,
                 |from, to, kind| {
-                    let corners = [(from, top - 0.7), (to, top - 0.9)];
+                    let corners = [(from, top - ENDS[0]), (to, top - ENDS[1])];
                     canvas.area(corners, type_colour(usize::from(kind)))
                 },
             )?;
