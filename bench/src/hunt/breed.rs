@@ -53,12 +53,14 @@ impl Amounts {
 
     /// Amounts of which each kind of list that an allocator may have serves one.
     pub fn each(self) -> impl Iterator<Item = u32> {
-        let steps = move |octave: u32| match self {
-            Self::Bytes => [4, 5, 6, 7].map(|quarters| quarters << octave >> 2),
-            Self::Orders => [octave; 4],
+        /// Steps of a quarter of each doubling.
+        const STEPS: u32 = 4 * (MOST_ORDER + FRAME_SHIFT + 1);
+        let amount = move |step: u32| match self {
+            Self::Bytes => (4 + step % 4) << (step / 4) >> 2,
+            Self::Orders => step,
         };
-        (0..=MOST_ORDER + FRAME_SHIFT)
-            .flat_map(steps)
+        (0..STEPS)
+            .map(amount)
             .filter(move |&amount| self.allows(amount))
     }
 
