@@ -73,7 +73,7 @@ pub fn page(report: &Report, comparisons: &[Compared]) -> Result<String> {
                         @for part in &sections {
                             section id=(part.id) { h2 { (part.title) } (part.body) }
                         }
-                        footer { (tables::footer()) }
+                        footer { (tables::footer(report)) }
                     }
                 }
                 script { (PreEscaped(SCRIPT)) }

@@ -208,12 +208,15 @@ pub(super) fn excluded(report: &Report) -> Option<Markup> {
 }
 
 /// How to read it.
-pub(super) fn footer() -> Markup {
+pub(super) fn footer(report: &Report) -> Markup {
     html! {
         p {
             "Percentiles are nearest ranks, exact below 1,024 and less than 1 % low above; min, max and mean "
-            "are exact. Instructions are not time: QEMU models no cache, no TLB and no pipeline. Equal runs "
-            "give the same page, byte for byte."
+            "are exact. "
+            @if report.unit == "instructions" {
+                "Instructions are not time: QEMU models no cache, no TLB and no pipeline. "
+            }
+            "Equal reports give the same page, byte for byte."
         }
     }
 }
