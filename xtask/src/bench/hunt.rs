@@ -15,7 +15,6 @@ use super::format::{Format, grouped};
 use super::{FAILED, boots, measure, peers};
 use crate::console::{self, Printer};
 use crate::guest::{self, Boot, Event};
-use crate::image::{self, Target};
 use crate::machine::MachineArgs;
 use crate::{process, setup, trace, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -138,12 +137,8 @@ fn failed(error: anyhow::Error) -> Result<u8> {
 /// As [`command`]; also if nothing was found.
 pub fn hunt(args: &super::Args, row: &str) -> Result<Found> {
     let kind = Kind::of(row)?;
-    let features = features(args, row)?;
-    let image = image::build(
-        "bench",
-        Target::Bin("bench"),
-        &features.iter().map(String::as_str).collect::<Vec<_>>(),
-    )?;
+    let args = &for_image(args, row);
+    let image = super::build(args)?.main;
     let budget = match (args.hunting.budget, args.hunting.evaluations) {
         (None, None) => Some(BUDGET),
         (budget, _) => budget,
@@ -213,7 +208,9 @@ pub fn hunt(args: &super::Args, row: &str) -> Result<Found> {
         trace: place(args, row)?,
         provenance,
     };
-    let trace = kept.best.trace(kind, &heading(&found, &features)?);
+    let trace = kept
+        .best
+        .trace(kind, &heading(&found, &peers::features(&args.peers)?)?);
     std::fs::write(&found.trace, trace)
         .with_context(|| format!("cannot write {}", found.trace.display()))?;
     Ok(found)
@@ -238,16 +235,21 @@ fn files(args: &super::Args) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(vec![(name, bytes)])
 }
 
-/// What the image is built with: the tier, and the crates of the row's allocator or those asked for.
-fn features(args: &super::Args, row: &str) -> Result<Vec<String>> {
-    let tiers = [(args.hardened, "hardened"), (args.uncounted, "uncounted")];
-    let tiers = tiers.iter().filter(|(wanted, _)| *wanted);
-    let tiers = tiers.map(|(_, tier)| (*tier).to_owned());
-    let crates = match (&args.peers[..], row.strip_prefix("peer/")) {
-        ([], Some(rest)) => peers::behind(rest.split('/').next().unwrap_or_default()),
-        (named, _) => named.to_vec(),
+/// The arguments that build an image with the allocator of `row`: those of the user, with its crate unless
+/// others were asked for.
+fn for_image(args: &super::Args, row: &str) -> super::Args {
+    let name = row
+        .strip_prefix("peer/")
+        .and_then(|rest| rest.split('/').next());
+    let peers = match name {
+        Some(name) if args.peers.is_empty() && args.allocator.is_none() => peers::behind(name),
+        _ => args.peers.clone(),
     };
-    Ok(tiers.chain(peers::features(&crates)?).collect())
+    super::Args {
+        filter: row.to_owned(),
+        peers,
+        ..args.clone()
+    }
 }
 
 fn command_line(args: &super::Args, row: &str, seconds: Option<u64>) -> String {

@@ -1,9 +1,7 @@
 //! Which rows can be hunted.
 
-use super::super::peers;
-use super::super::{Args, boots};
-use super::features;
-use crate::image::{self, Target};
+use super::super::{Args, boots, build};
+use super::for_image;
 use anyhow::{Result, ensure};
 use wire::glob;
 
@@ -20,21 +18,13 @@ const ONE_OF_EACH: &str = "peer/*/hot-64/alloc,peer/*/pages/0/alloc";
 ///
 /// If there are none, or the image does not build or list its rows.
 pub(super) fn selected(args: &Args, pattern: &str) -> Result<(Vec<String>, Vec<String>)> {
-    let peers = match (&args.peers[..], pattern.strip_prefix("peer/")) {
-        ([], Some(rest)) => peers::behind(rest.split('/').next().unwrap_or_default()),
-        (named, _) => named.to_vec(),
+    let args = Args {
+        filter: ONE_OF_EACH.to_owned(),
+        ..for_image(args, pattern)
     };
     let mut names: Vec<String> = OURS.map(str::to_owned).into();
-    if !peers.is_empty() {
-        let args = Args {
-            filter: ONE_OF_EACH.to_owned(),
-            peers: peers.clone(),
-            ..args.clone()
-        };
-        let features = features(&args, pattern)?;
-        let features: Vec<&str> = features.iter().map(String::as_str).collect();
-        let image = image::build("bench", Target::Bin("bench"), &features)?;
-        let plan = boots::plan(&args, &image, &[])?;
+    if args.has_line_up() {
+        let plan = boots::plan(&args, &build(&args)?.main, &[])?;
         names.extend(plan.iter().map(|(row, _)| allocator(row)));
     }
     let rows = of(&names).filter(|row| glob::selects(pattern, row));
@@ -44,7 +34,7 @@ pub(super) fn selected(args: &Args, pattern: &str) -> Result<(Vec<String>, Vec<S
         "--hunt {pattern}: there are kmalloc, pages, peer/NAME and peer/NAME/pages, and of each alloc and \
          free; --peers all brings every NAME"
     );
-    Ok((rows, peers))
+    Ok((rows, args.peers))
 }
 
 /// The allocator that a row of [`ONE_OF_EACH`] is of.
