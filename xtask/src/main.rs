@@ -61,6 +61,7 @@ enum Command {
     /// Boot Tessera, or one of its example apps, and show what it says
     Run(run::Args),
     /// Count what every allocation costs, and replay recorded traces
+    #[command(after_help = bench::AFTER_HELP)]
     Bench(Box<bench::Args>),
     /// Draw and compare saved runs of `bench`
     Report(bench::saved::Args),

@@ -79,98 +79,126 @@ pub struct Args {
         long,
         value_name = "GLOB",
         default_value = "*",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = ROWS
     )]
     pub filter: String,
     /// A pulse: a few rows of every kind, in seconds
-    #[arg(long, conflicts_with_all = ["filter", "list", "at_max", "check", "traces"])]
+    #[arg(long, help_heading = ROWS, conflicts_with_all = ["filter", "list", "at_max", "check", "traces"])]
     pub quick: bool,
     /// List the rows that there are, and what they measure, instead
-    #[arg(long)]
+    #[arg(long, help_heading = ROWS)]
     pub list: bool,
-    /// Seed of the random sequences; 0 are those that the published figures were measured with
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// Count events beside, where the CPU's performance monitors can: how often a call, on average
-    #[arg(long, value_enum, value_name = "GROUP", default_value_t, conflicts_with_all = ["host", "list"])]
-    pub events: Events,
-    /// How to write the report
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-    /// Write the report to a file instead of standard output
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Draw the report as one self-contained page, too
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "list"])]
-    pub html: Option<PathBuf>,
     /// Replay this trace too, plain or compressed by gzip: `cargo xtask trace record` makes one, and
     /// bench/traces/README.md has the format
-    #[arg(long = "trace", value_name = "FILE")]
+    #[arg(long = "trace", value_name = "FILE", help_heading = ROWS)]
     pub traces: Vec<PathBuf>,
     /// Leave out the traces that ship with Tessera
-    #[arg(long)]
+    #[arg(long, help_heading = ROWS)]
     pub no_default_traces: bool,
-    /// Measure these allocators beside ours, in the same image: `all`, or names between commas
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub peers: Vec<String>,
-    /// Measure your own allocator beside ours: the folder of a crate that exports `Allocator`
-    /// (bench/README.md says how, bench/examples/free-lists is one)
-    #[arg(long, value_name = "PATH", conflicts_with = "host")]
-    pub allocator: Option<PathBuf>,
-    /// Measure the kernel's code with real threads on this machine instead, beside mimalloc, snmalloc,
-    /// jemalloc and a locked buddy allocator: nanoseconds, the noisy kind
-    #[arg(long, conflicts_with_all = ["list", "seed", "traces", "peers", "hardened"])]
-    pub host: bool,
+    /// Seed of the random sequences; 0 are those that the published figures were measured with
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = ROWS)]
+    pub seed: u64,
     /// Boot on machines of 128M, 1G, 8G and 64G too, and compare (rows `boot/SIZE/…`)
-    #[arg(long, conflicts_with_all = ["host", "list"])]
+    #[arg(long, help_heading = ROWS, conflicts_with_all = ["host", "list"])]
     pub boot_sizes: bool,
-    /// Fail, and name the rows, if one misses what bench/reference/goals.json says it must reach;
-    /// boots on machines of several sizes too
-    #[arg(long, conflicts_with_all = ["host", "list", "seed", "hardened"])]
-    pub check: bool,
-    /// Break the tail of every row down by the path that its operations took, as reports of a few rows
-    /// do anyway (text and md)
-    #[arg(long, conflicts_with = "list")]
-    pub explain: bool,
-    /// Rerun the slowest operation of one row: print its instructions one by one, with the functions'
-    /// shares; with --gdb, halt for gdb right before it instead
-    #[arg(long, value_name = "ROW", conflicts_with_all = ["host", "list", "filter", "boot_sizes", "check"])]
-    pub at_max: Option<String>,
-    /// What to hunt.
-    #[command(flatten)]
-    pub hunting: hunt::HuntArgs,
+    /// Count events beside, where the CPU's performance monitors can: how often a call, on average
+    #[arg(long, value_enum, value_name = "GROUP", default_value_t, help_heading = ROWS,
+          conflicts_with_all = ["host", "list"])]
+    pub events: Events,
     /// Measure the hardened tier, which names a wrong free at once
-    #[arg(long)]
+    #[arg(long, help_heading = ROWS)]
     pub hardened: bool,
     /// Leave out the counts of allocations, to see what they cost
-    #[arg(long, conflicts_with_all = ["host", "check"])]
+    #[arg(long, help_heading = ROWS, conflicts_with_all = ["host", "check"])]
     pub uncounted: bool,
     /// Measure the rows in every checking tier instead, and tell what each costs more than the default one
-    #[arg(long, conflicts_with_all = [
+    #[arg(long, help_heading = ROWS, conflicts_with_all = [
         "hardened", "uncounted", "host", "list", "check", "at_max", "hunt", "html", "explain", "events", "shard",
         "baseline", "save_baseline", "peers",
     ])]
     pub tiers: bool,
-    /// An allocator that is one instruction slower, for a test.
-    #[arg(skip)]
-    pub slowed: bool,
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = REPORT)]
+    pub format: Format,
+    /// Write the report to a file instead of standard output
+    #[arg(long, value_name = "FILE", help_heading = REPORT)]
+    pub output: Option<PathBuf>,
+    /// Draw the report as one self-contained page, too
+    #[arg(long, value_name = "FILE", help_heading = REPORT, conflicts_with_all = ["host", "list"])]
+    pub html: Option<PathBuf>,
+    /// Break the tail of every row down by the path that its operations took, as reports of a few rows
+    /// do anyway (text and md)
+    #[arg(long, help_heading = REPORT, conflicts_with = "list")]
+    pub explain: bool,
+    /// Rerun the slowest operation of one row: print its instructions one by one, with the functions'
+    /// shares; with --gdb, halt for gdb right before it instead
+    #[arg(long, value_name = "ROW", help_heading = REPORT,
+          conflicts_with_all = ["host", "list", "filter", "boot_sizes", "check"])]
+    pub at_max: Option<String>,
+    /// Measure these allocators beside ours, in the same image: `all`, or names between commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = OTHERS)]
+    pub peers: Vec<String>,
+    /// Measure your own allocator beside ours: the folder of a crate that exports `Allocator`
+    /// (bench/README.md says how, bench/examples/free-lists is one)
+    #[arg(long, value_name = "PATH", help_heading = OTHERS, conflicts_with = "host")]
+    pub allocator: Option<PathBuf>,
+    /// Measure the kernel's code with real threads on this machine instead, beside mimalloc, snmalloc,
+    /// jemalloc and a locked buddy allocator: nanoseconds, the noisy kind
+    #[arg(long, help_heading = OTHERS, conflicts_with_all = ["list", "seed", "traces", "peers", "hardened"])]
+    pub host: bool,
+    /// What to hunt.
+    #[command(flatten, next_help_heading = "Hunt")]
+    pub hunting: hunt::HuntArgs,
+    /// What to compare with.
+    #[command(flatten, next_help_heading = COMPARE)]
+    pub baseline: BaselineArgs,
+    /// Fail, and name the rows, if one misses what bench/reference/goals.json says it must reach;
+    /// boots on machines of several sizes too
+    #[arg(long, help_heading = COMPARE, conflicts_with_all = ["host", "list", "seed", "hardened"])]
+    pub check: bool,
     /// Machines that run side by side; no figure depends on it [default: one for each processor]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = SPLIT)]
     pub jobs: Option<NonZero<usize>>,
     /// Measure one of N parts of the rows, which cost about the same; `cargo xtask report --merge` makes
     /// them a whole. Needs --format json
-    #[arg(long, value_name = "K/N", conflicts_with_all = ["host", "list", "at_max", "check", "html", "baseline", "save_baseline", "diff"])]
+    #[arg(long, value_name = "K/N", help_heading = SPLIT,
+          conflicts_with_all = ["host", "list", "at_max", "check", "html", "baseline", "save_baseline", "diff"])]
     pub shard: Option<Shard>,
-    /// What to compare with.
-    #[command(flatten)]
-    pub baseline: BaselineArgs,
     /// A board.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "A board")]
     pub board: BoardArgs,
     /// The machine.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "The machine")]
     pub machine: MachineArgs,
+    /// An allocator that is one instruction slower, for a test.
+    #[arg(skip)]
+    pub slowed: bool,
 }
+
+/// What stands behind the options in `--help`.
+pub const AFTER_HELP: &str = "\
+Examples:
+  cargo xtask bench --quick                              a pulse, in seconds
+  cargo xtask bench --filter 'mixed/*'                   some rows, and why their tails are so
+  cargo xtask bench --at-max mixed/toggle/alloc          the slowest call's instructions
+  cargo xtask bench --peers all --html report.html       beside other allocators, drawn
+  cargo xtask bench --allocator ../mine                  beside yours
+  cargo xtask bench --baseline committed                 what changed, and whether for the worse
+  cargo xtask bench --hunt kmalloc/alloc --budget 10m    the costliest call that can be driven
+
+Equal runs write equal bytes. bench/README.md says what each figure means.
+
+Exit status:
+  0 fine; 1 a row failed, a goal was missed or a bound does not hold; 2 usage or environment;
+  3 a figure got worse than its baseline allows; 124 a timeout.";
+
+// Headings of `--help`.
+const ROWS: &str = "Which rows";
+const REPORT: &str = "The report";
+const OTHERS: &str = "Other allocators";
+const COMPARE: &str = "What is held against it";
+const SPLIT: &str = "Splitting the run";
 
 /// Measures and writes the report; returns the exit status.
 ///
