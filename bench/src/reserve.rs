@@ -8,7 +8,11 @@
 //!
 //! The blocks to leave are taken first, then everything else in blocks as large as they come, and then
 //! the first ones are given back. So what is free are whole blocks of the largest order and nothing
-//! else, however the lists were split before. What a reserve for urgent requests keeps, it keeps.
+//! else, however the lists were split before.
+//!
+//! A zone keeps some frames for urgent requests, and left alone those would lie in blocks that depend on
+//! all that was ever allocated, the image included. So they are taken as well, and one more large block is
+//! left for the zone to keep frames of: in the pageblocks of movable frames, where the rows look last.
 //!
 //! # Invariants
 //!
@@ -18,6 +22,7 @@
     reason = "chains blocks of page frames through their first words"
 )]
 
+use core::ops::Range;
 use kernel::mm::addr::{LinearMap, Order, Pfn};
 use kernel::mm::{frames, gfp::Gfp, slab};
 
@@ -25,6 +30,9 @@ use kernel::mm::{frames, gfp::Gfp, slab};
 const QUIETLY: Gfp = Gfp::KERNEL
     .difference(Gfp::DIRECT_RECLAIM)
     .union(Gfp::NOWARN);
+
+/// Whose frames there are.
+const TYPES: [Gfp; 3] = [Gfp::empty(), Gfp::MOVABLE, Gfp::RECLAIMABLE];
 
 /// Takes deeper into the reserve for urgent requests.
 const DEEPLY: Gfp = QUIETLY.union(Gfp::HIGH);
@@ -83,6 +91,8 @@ impl Reserve {
         slab::shrink();
         let (mut left, mut held) = (Chain::default(), Chain::default());
         while left.blocks < most && left.take(Order::MAX) {}
+        let mut kept = Chain::default();
+        kept.take(Order::MAX);
         let mut order = Some(Order::MAX);
         while let Some(size) = order {
             if !held.take(size) {
@@ -90,6 +100,17 @@ impl Reserve {
             }
         }
         let blocks = left.blocks;
+        if let Some((whole, order)) = kept.give_back() {
+            drain_lists();
+            let whole = whole..whole.offset(order.frames());
+            // Blocks may change from one type's list to another's when either is asked for.
+            while TYPES.iter().fold(0, |taken, of_type| {
+                taken + held.take_outside(&whole, QUIETLY | *of_type)
+            }) > 0
+            {}
+            while held.take_as(Order::ZERO, QUIETLY | Gfp::MOVABLE) {}
+            drain_lists();
+        }
         drop(left);
         Self { held, left: blocks }
     }
@@ -118,7 +139,11 @@ type Link = Option<(Pfn, Order)>;
 impl Chain {
     /// Takes one more block; whether there was one.
     fn take(&mut self, order: Order) -> bool {
-        let Ok(block) = frames::alloc(order, QUIETLY) else {
+        self.take_as(order, QUIETLY)
+    }
+
+    fn take_as(&mut self, order: Order, gfp: Gfp) -> bool {
+        let Ok(block) = frames::alloc(order, gfp) else {
             return false;
         };
         // SAFETY: the block is ours since the line above, and frames are mapped in the linear map.
@@ -127,16 +152,35 @@ impl Chain {
         self.blocks += 1;
         true
     }
+
+    /// Takes single frames until one comes out of `whole`; how many others there were.
+    fn take_outside(&mut self, whole: &Range<Pfn>, gfp: Gfp) -> u32 {
+        let before = self.blocks;
+        while self.take_as(Order::ZERO, gfp) {
+            if self.first.is_some_and(|(frame, _)| whole.contains(&frame)) {
+                self.give_back();
+                break;
+            }
+        }
+        drain_lists();
+        self.blocks - before
+    }
+
+    /// Gives the block back that was taken last; which one, if there was any.
+    fn give_back(&mut self) -> Option<(Pfn, Order)> {
+        let (block, order) = self.first?;
+        // SAFETY: invariant 1.
+        self.first = unsafe { link(block).read() };
+        self.blocks -= 1;
+        let freed = frames::free(block, order);
+        debug_assert!(freed.is_ok(), "a block is kept: {freed:?}");
+        Some((block, order))
+    }
 }
 
 impl Drop for Chain {
     fn drop(&mut self) {
-        while let Some((block, order)) = self.first {
-            // SAFETY: invariant 1.
-            self.first = unsafe { link(block).read() };
-            let freed = frames::free(block, order);
-            debug_assert!(freed.is_ok(), "a block is kept: {freed:?}");
-        }
+        while self.give_back().is_some() {}
     }
 }
 
