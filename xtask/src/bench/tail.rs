@@ -4,28 +4,26 @@ use super::format::grouped;
 use super::report::{Report, Row};
 use std::fmt::Write;
 
-/// The percentiles beyond which samples are looked at.
-pub const PERCENTILES: [&str; 4] = ["p50", "p90", "p99", "p99.9"];
-/// Headings of the columns behind a path.
+/// Headings of the columns behind a path; the third to the sixth are percentiles and what lies beyond.
 const HEADINGS: [&str; 8] = ["n", "share", ">p50", ">p90", ">p99", ">p99.9", "min", "max"];
 
 /// The samples of one path, against all of their row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part<'a> {
+struct Part<'a> {
     /// The path.
-    pub path: &'a str,
+    path: &'a str,
     /// Samples that took it.
-    pub n: u64,
-    /// Of the samples that cost more than each of [`PERCENTILES`], those that took it, and all.
-    pub beyond: [(u64, u64); PERCENTILES.len()],
+    n: u64,
+    /// Of the samples beyond p50, p90, p99 and p99.9, those that took it, and all.
+    beyond: [(u64, u64); 4],
     /// The smallest.
-    pub min: u64,
+    min: u64,
     /// The largest.
-    pub max: u64,
+    max: u64,
 }
 
 /// The parts of `row`, the most frequent path first.
-pub fn parts<'a>(row: &'a Row) -> Vec<Part<'a>> {
+fn parts<'a>(row: &'a Row) -> Vec<Part<'a>> {
     let beyond = |histogram: &[(u64, u64)], value: u64| {
         let slower = histogram.iter().filter(|(lowest, _)| *lowest > value);
         slower.map(|(_, count)| count).sum::<u64>()
@@ -46,7 +44,7 @@ pub fn parts<'a>(row: &'a Row) -> Vec<Part<'a>> {
 }
 
 /// A share in per cent, to the tenth.
-pub fn share(part: u64, whole: u64) -> String {
+fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "–".to_owned();
     }
@@ -58,7 +56,7 @@ pub fn share(part: u64, whole: u64) -> String {
 }
 
 /// What the slowest sample was, and how to look closer.
-pub fn slowest(row: &Row) -> String {
+fn slowest(row: &Row) -> String {
     let slowest = &row.slowest;
     // One that several cores made is not followed.
     let closer = match row.name.contains("/smp/") {
